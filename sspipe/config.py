@@ -1,0 +1,383 @@
+"""The configuration: typed, frozen, every knob with its default, unit and reason.
+
+`config.yaml` (and overlays such as `profiles/demo/experiment.yaml`) is parsed into `Config`. Unknown keys are refused.
+Nothing heavy is imported here: Snakemake parses its rules again in every job, and each parse comes through this module.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+import re
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from sspipe.errors import UserError
+
+View = Literal["sar", "eo"]
+SkipSource = Literal["none", "own", "random"]
+Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
+Fraction = Annotated[float, Field(gt=0, lt=1)]
+
+# The five halvings of VGG16: input sides must be divisible by this (facts of the network, not a knob).
+SIDE_MULTIPLE = 32
+
+
+class Section(BaseModel):
+    """Base of every section: frozen, and unknown keys are errors."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Synthetic(Section):
+    """The embedded city; tile and pixel size come from `tiles`."""
+
+    seed: int = Field(0, description="everything in the city and its images follows from it")
+    strips: int = Field(16, ge=2, description="flight strips over the city, half from the north, half from the south")
+    tiles_per_strip: int = Field(12, ge=2, description="tiles along one strip")
+
+
+class Archive(Section):
+    """Where the archive comes from."""
+
+    source: Literal["s3", "file", "synthetic"] = "s3"
+    path: Path | None = Field(None, description="archive already on disk, for source: file")
+    endpoint_url: str | None = Field(None, description="another S3 endpoint; null is the public cloud's own")
+    region: str = "us-east-1"
+    bucket: str = "spacenet-dataset"
+    key: str = "spacenet/SN6_buildings/tarballs/SN6_buildings_AOI_11_Rotterdam_train.tar.gz"
+    size_bytes: int | None = Field(None, gt=0, description="checked when given")
+    sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")] | None = Field(None, description="checked when given")
+    synthetic: Synthetic = Synthetic()
+
+    @model_validator(mode="after")
+    def _file_needs_path(self) -> Archive:
+        if self.source == "file" and self.path is None:
+            raise ValueError("source is `file`, so `archive.path` must name the archive")
+        return self
+
+
+class Tiles(Section):
+    """The form of one tile."""
+
+    size_px: int = Field(900, gt=0, description="rows and columns of a SAR tile")
+    padded_px: int = Field(1024, gt=0, description="rows and columns after zero padding; the paper's 900 -> 1024")
+    pixel_m: float = Field(0.5, gt=0, description="nominal ground size of a SAR pixel, m")
+    orientation: Literal["rotate180", "flipud", "none"] = Field(
+        "rotate180", description="what is done to tiles of strips with orientation 1 (facts: the paper says flipped)"
+    )
+
+    @model_validator(mode="after")
+    def _sizes_fit(self) -> Tiles:
+        if self.padded_px < self.size_px:
+            raise ValueError(f"padded_px ({self.padded_px}) is smaller than size_px ({self.size_px})")
+        if self.padded_px % SIDE_MULTIPLE:
+            nearest = -(-self.size_px // SIDE_MULTIPLE) * SIDE_MULTIPLE
+            raise ValueError(
+                f"padded_px ({self.padded_px}) must be divisible by {SIDE_MULTIPLE}, "
+                f"because the network halves its input five times; the smallest that fits is {nearest}"
+            )
+        return self
+
+
+class Masks(Section):
+    """Training targets."""
+
+    border_px: int = Field(
+        3, ge=1, description="half width of the border band, px: it reaches this far to both sides of the outline"
+    )
+
+
+class Split(Section):
+    """One way to part the tiles into train, validation and test."""
+
+    kind: Literal["random", "spatial"]
+    seed: int = Field(0, description="of the shuffle (random)")
+    test_fraction: Fraction = Field(0.2, description="share of all tiles (random; spatial without test_line_m)")
+    validation_fraction: Fraction = Field(0.2, description="share of the tiles that test leaves")
+    test_line_m: float | None = Field(
+        None, description="spatial: tiles whose west edge is at or east of this easting (m) are test; null: by fraction"
+    )
+    variants: Literal["all"] | tuple[Name, ...] = Field("all", description="which variants are trained on this split")
+
+    @model_validator(mode="after")
+    def _line_only_where_used(self) -> Split:
+        if self.kind == "random" and self.test_line_m is not None:
+            raise ValueError("test_line_m belongs to `kind: spatial`; a random split has no line")
+        return self
+
+
+class Pack(Section):
+    """The packed tiles."""
+
+    shards: int = Field(32, ge=1, description="files that the tiles are packed into; one job each")
+
+
+class Skips(Section):
+    """Where the decoder's skip connections come from (Table 1, rows 2 to 5)."""
+
+    shared: SkipSource = "own"
+    private: SkipSource = "own"
+
+
+class Model(Section):
+    """The network."""
+
+    kind: Literal["unet16", "shared_space"] = "shared_space"
+    skips: Skips = Skips()
+    width: float = Field(1.0, gt=0, le=4, description="scales every channel count; 1 is the paper's network")
+    private_blocks: int = Field(2, ge=0, le=5, description="VGG blocks of each view's own encoder (shared_space)")
+    norm: Literal["none", "batch"] = Field("none", description="after each convolution; the paper names none")
+    skip_p: Literal["uniform"] | Annotated[float, Field(ge=0, le=1)] = Field(
+        "uniform", description="p of Eq. 1: drawn from U[0,1] at each occurrence, or fixed"
+    )
+    skip_draw: Literal["image", "batch"] = Field("image", description="one draw per image or one per batch")
+    vgg16_weights: Path | None = Field(None, description="local ImageNet VGG16 weights; null: He initialisation")
+
+    @model_validator(mode="after")
+    def _combination_is_possible(self) -> Model:
+        if self.kind == "unet16" and "random" in (self.skips.shared, self.skips.private):
+            raise ValueError("`skips: random` mixes two views' encoders, and unet16 has one; use kind: shared_space")
+        return self
+
+
+class Stage(Section):
+    """One stretch of training."""
+
+    views: tuple[View, ...] = Field(min_length=1, max_length=2)
+    epochs: int = Field(ge=1)
+    learning_rate: float | None = Field(None, gt=0, description="null: the variant's")
+
+    @field_validator("views")
+    @classmethod
+    def _views_differ(cls, views: tuple[View, ...]) -> tuple[View, ...]:
+        if len(set(views)) != len(views):
+            raise ValueError("a view is named twice")
+        return tuple(sorted(views, reverse=True))  # always (sar, eo): the order of Eq. 1
+
+    @property
+    def validation_view(self) -> View:
+        """SAR if the stage trains on SAR, else EO."""
+        return "sar" if "sar" in self.views else "eo"
+
+
+class Loss(Section):
+    """Weights of Eq. 4."""
+
+    dice: float = Field(1.0, ge=0, description="lambda_D")
+    bce: float = Field(1.0, ge=0, description="lambda_B")
+    dice_smoothing: float = Field(1.0, gt=0, description="added to both parts of Eq. 3's fraction, so an empty tile is defined")
+
+    @model_validator(mode="after")
+    def _some_loss(self) -> Loss:
+        if self.dice == 0 and self.bce == 0:
+            raise ValueError("both weights are 0, so there is nothing to train on")
+        return self
+
+
+class Variant(Section):
+    """A model and how it is trained: one row of the comparison."""
+
+    title: str | None = Field(None, description="as the report calls it; null: the variant's name")
+    paper_row: str | None = Field(None, description="the row of the paper's Table 1 that this is")
+    model: Model = Model()
+    stages: tuple[Stage, ...] = Field(min_length=1)
+    loss: Loss = Loss()
+    learning_rate: float = Field(1e-3, gt=0, description="Adam's (section 5.1)")
+    batch_size: int = Field(8, ge=1, description="images of one view in a step, over all GPUs (section 5.1)")
+    flip_left_right: bool = Field(True, description="random flips in training; other turns break SAR geometry")
+    select: Literal["best", "last"] = Field("best", description="epoch kept: best validation pixel IoU, or the last")
+    test_view: View = Field("sar", description="the view that is scored; eo only for the ceiling")
+
+    @model_validator(mode="after")
+    def _combination_is_possible(self) -> Variant:
+        trained = {view for stage in self.stages for view in stage.views}
+        if self.test_view not in trained:
+            raise ValueError(f"test_view is `{self.test_view}`, which no stage trains on (stages train on {sorted(trained)})")
+        if self.stages[-1].validation_view != self.test_view:
+            raise ValueError(
+                f"test_view is `{self.test_view}`, but the last stage validates on "
+                f"`{self.stages[-1].validation_view}`, so the kept epoch would be chosen on the wrong view"
+            )
+        if self.model.kind == "unet16":
+            for stage in self.stages:
+                if len(stage.views) > 1:
+                    raise ValueError("unet16 has one encoder, so a stage trains on one view; use kind: shared_space for two")
+        if "random" in (self.model.skips.shared, self.model.skips.private):
+            for stage in self.stages:
+                if len(stage.views) < 2:
+                    raise ValueError("`skips: random` mixes SAR with EO, so every stage needs views: [sar, eo]")
+            if self.test_view == "eo":
+                raise ValueError("`skips: random` takes SAR alone at test (psi = 1), so test_view must be sar")
+        return self
+
+
+class Polygons(Section):
+    """From probabilities to footprints."""
+
+    interior_threshold: Fraction = Field(0.5, description="a pixel at or above it is building")
+    border_threshold: Fraction = Field(0.5, description="building pixels below it are the seeds of instances")
+    min_area_px: float = Field(80, ge=0, description="smaller footprints are dropped; the challenge's 80 px = 20 m2")
+    simplify_px: float = Field(1.0, ge=0, description="tolerance of the outline, px; 0 keeps every corner")
+
+
+class Score(Section):
+    """The SpaceNet metric."""
+
+    iou_threshold: Fraction = Field(0.5, description="a match needs a larger IoU")
+    min_area_px: float = Field(80, ge=0, description="smaller buildings are left out, px")
+    bootstrap_samples: int = Field(1000, ge=100, description="resamples of the tiles for 95 % intervals")
+
+
+class Report(Section):
+    """The comparison report."""
+
+    title: str = "Buildings from radar"
+    panels: int = Field(6, ge=1, le=40, description="test tiles shown with every variant's prediction")
+
+
+class Config(Section):
+    """A whole experiment."""
+
+    experiment: Name = "spacenet6"
+    results: Path = Field(Path("results"), description="folder that holds one folder per experiment")
+    seeds: tuple[Annotated[int, Field(ge=0)], ...] = Field((0,), min_length=1)
+    archive: Archive = Archive()
+    tiles: Tiles = Tiles()
+    masks: Masks = Masks()
+    splits: dict[Name, Split] = Field(min_length=1)
+    pack: Pack = Pack()
+    variants: dict[Name, Variant] = Field(min_length=1)
+    polygons: Polygons = Polygons()
+    score: Score = Score()
+    report: Report = Report()
+
+    @field_validator("seeds")
+    @classmethod
+    def _seeds_differ(cls, seeds: tuple[int, ...]) -> tuple[int, ...]:
+        if len(set(seeds)) != len(seeds):
+            raise ValueError("a seed is named twice")
+        return seeds
+
+    @model_validator(mode="after")
+    def _splits_name_variants(self) -> Config:
+        for name, split in self.splits.items():
+            for variant in () if split.variants == "all" else split.variants:
+                if variant not in self.variants:
+                    raise ValueError(f"splits.{name}.variants: no variant `{variant}`{_nearest(variant, self.variants)}")
+        return self
+
+    @property
+    def folder(self) -> Path:
+        """The experiment's folder, `results/{experiment}`."""
+        return self.results / self.experiment
+
+    def variants_of(self, split: str) -> tuple[str, ...]:
+        """Names of the variants that are trained on `split`, in the order of the config."""
+        chosen = self.splits[split].variants
+        return tuple(name for name in self.variants if chosen == "all" or name in chosen)
+
+
+def load_config(content: dict[str, Any]) -> Config:
+    """Validates a whole configuration.
+
+    Args:
+        content: the merged YAML. `defaults` is merged under every entry of `variants`, key by key.
+
+    Raises:
+        UserError: names each wrong key, the nearest valid one, and the variant it belongs to.
+    """
+    content = dict(content)
+    defaults = content.pop("defaults", None) or {}
+    variants = content.get("variants")
+    if isinstance(defaults, dict) and isinstance(variants, dict):
+        content["variants"] = {name: merged(defaults, over or {}) for name, over in variants.items()}
+    return _validated(Config, content, "the configuration")
+
+
+def read_variant(path: Path) -> Variant:
+    """Reads a resolved variant, as `sspipe resolve-variant` writes it.
+
+    Raises:
+        UserError: the file is missing or does not describe a variant.
+    """
+    from sspipe.files import read_json
+
+    return _validated(Variant, read_json(path), str(path))
+
+
+def parse_variant(text: str) -> Variant:
+    """Parses a variant from JSON text.
+
+    Raises:
+        UserError: the text is not JSON or does not describe a variant.
+    """
+    try:
+        content = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise UserError(f"the variant is not valid JSON: {error}") from None
+    return _validated(Variant, content, "the variant")
+
+
+def merged(base: Any, over: Any) -> Any:
+    """Merges two YAML trees: mappings key by key, anything else replaced by `over`."""
+    if isinstance(base, dict) and isinstance(over, dict):
+        both = {key: merged(base[key], over[key]) for key in base.keys() & over.keys()}
+        return {**base, **over, **both}
+    return over
+
+
+def _validated(model: type[Any], content: Any, where: str) -> Any:
+    try:
+        return model.model_validate(content)
+    except ValidationError as error:
+        problems = "\n".join(f"  {_problem(model, item)}" for item in error.errors())
+        raise UserError(f"{where} cannot be used:\n{problems}") from None
+
+
+def _problem(model: type[BaseModel], item: Any) -> str:
+    """One line for one pydantic error: dotted key, what was wrong, and the nearest key if it was unknown."""
+    location = [part for part in item["loc"] if part != "[key]"]
+    key = ".".join(str(part) for part in location) or "(top)"
+    if item["type"] == "extra_forbidden":
+        return f"{key}: unknown key{_nearest(str(location[-1]), _keys_at(model, location[:-1]))}"
+    if item["type"] == "missing":
+        return f"{key}: missing"
+    message = re.sub(r"^Value error, ", "", item["msg"])
+    given = item.get("input")
+    shown = f" (given: {given!r})" if isinstance(given, str | int | float | bool) else ""
+    return f"{key}: {message}{shown}"
+
+
+def _keys_at(model: type[BaseModel], location: list[Any]) -> list[str]:
+    """The valid keys of the section that `location` leads to."""
+    schema = model.model_json_schema()
+    node = schema
+    for part in location:
+        node = _resolved(node, schema)
+        if isinstance(part, int):
+            node = node.get("items", {})
+        else:
+            named = node.get("properties", {}).get(part)
+            node = named or node.get("additionalProperties") or next(iter(node.get("patternProperties", {}).values()), {})
+    keys = list(_resolved(node, schema).get("properties", {}))
+    return [*keys, "defaults"] if not location and model is Config else keys
+
+
+def _resolved(node: Any, schema: Any) -> Any:
+    for choice in node.get("anyOf", node.get("allOf", [])):
+        if "$ref" in choice:
+            node = choice
+    while isinstance(node, dict) and "$ref" in node:
+        node = schema["$defs"][node["$ref"].rsplit("/", 1)[-1]]
+    return node
+
+
+def _nearest(word: str, known: Any) -> str:
+    known = list(known)
+    close = difflib.get_close_matches(word, known, n=1, cutoff=0.4)
+    if close:
+        return f"; did you mean `{close[0]}`?"
+    return f"; known are: {', '.join(sorted(known))}" if known else ""

@@ -1,0 +1,1 @@
+"""Data: the archive, its layout, the catalog of tiles, the splits and their leakage."""

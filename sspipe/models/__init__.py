@@ -1,0 +1,1 @@
+"""Models: UNet16 and the shared-space network with randomized skip connections."""

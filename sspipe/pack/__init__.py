@@ -1,0 +1,1 @@
+"""Pack: tiles oriented and padded, masks, shards, and the statistics over training tiles."""

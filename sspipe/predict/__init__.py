@@ -1,0 +1,1 @@
+"""Predict: probabilities from radar alone, and footprints from probabilities."""

@@ -1,0 +1,1 @@
+"""Score: the SpaceNet metric, pixel IoU, and how sure we are of them."""

@@ -1,0 +1,1 @@
+"""Train: losses, data set, and the loop over stages and epochs."""
