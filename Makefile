@@ -1,0 +1,48 @@
+# Two commands matter: `make demo` and `make test`. Each sets up what it needs in .venv (see envs/setup.sh).
+SHELL := /bin/sh
+.DEFAULT_GOAL := help
+VENV := .venv
+PYTHON := $(VENV)/bin/python
+LOCKS := envs/setup.sh envs/pip.txt envs/lock.txt envs/solaris.txt pyproject.toml
+# So that `python` and `snakemake` in rules are the environment's.
+export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
+
+.PHONY: help setup setup-test demo clean-demo test lint format relock clean
+
+help: ## list these targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
+
+setup: $(VENV)/.ready ## make .venv from the pinned lock files
+$(VENV)/.ready: $(LOCKS)
+	@envs/setup.sh $(VENV)
+	@touch $@
+
+setup-test: $(VENV)/.ready-test ## add the tests' tools and a browser
+$(VENV)/.ready-test: $(VENV)/.ready envs/lock-test.txt
+	@envs/setup.sh $(VENV) test
+	@touch $@
+
+demo: setup ## run the whole workflow on embedded data (15 minutes on 2 cores) and say where the report is
+	@$(PYTHON) -m sspipe follow --logs results/demo/logs -- $(VENV)/bin/snakemake --profile profiles/demo all
+	@echo "Report: $(CURDIR)/results/demo/report/index.html"
+
+clean-demo: ## remove the demo's results
+	rm -rf results/demo
+
+# loadgroup: tests marked with the same xdist_group (one workflow run that several look at) stay in one worker.
+test: setup-test ## run every test and check: behaviour, whole workflow, report in a browser, ruff, mypy, snakefmt, lint
+	@$(PYTHON) -m pytest -n 2 --dist loadgroup
+
+lint: setup-test ## run the style and type checks alone
+	@$(PYTHON) -m pytest tests/quality
+
+format: setup-test ## lay out Python and Snakemake code
+	$(VENV)/bin/ruff check --fix .
+	$(VENV)/bin/ruff format .
+	$(VENV)/bin/snakefmt Snakefile rules
+
+relock: setup ## resolve envs/*.in and pyproject.toml anew into the lock files (needs Python 3.11)
+	$(PYTHON) envs/relock.py
+
+clean: ## remove .venv, caches and the demo's results (other results stay)
+	rm -rf $(VENV) results/demo .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -1,0 +1,93 @@
+#!/bin/sh
+# Makes the virtual environment that the Makefile works in:   envs/setup.sh .venv [test]
+# `test` adds the tests' tools and looks for a browser. Safe to run again: what is there already is kept.
+set -eu
+venv=$1
+what=${2:-workflow}
+envs=$(dirname "$0")
+
+say() { printf '[set-up] %s\n' "$*"; }
+fail() { printf '[set-up] %s\n' "$*" >&2; exit 1; }
+
+# Runs apt-get if we may (as root, or by a sudo that asks for no password); false where we may not.
+apt_install() {
+    command -v apt-get >/dev/null || return 1
+    if [ "$(id -u)" = 0 ]; then as_root=env; elif sudo -n true 2>/dev/null; then as_root='sudo -n'; else return 1; fi
+    say "apt-get install $*"
+    $as_root apt-get update -qq >/dev/null &&
+        $as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$@" >/dev/null
+}
+
+# The system's own python3 first: it is the one that Debian's and Ubuntu's python3-venv belongs to.
+find_python() {
+    for candidate in python3 python3.11 python3.12; do
+        if "$candidate" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 12))' 2>/dev/null; then
+            command -v "$candidate"
+            return
+        fi
+    done
+    fail "Python 3.11 or 3.12 is needed, and neither python3 nor python3.11 nor python3.12 is one. Debian 12: apt-get" \
+        "install python3; Ubuntu: apt-get install python3.12 python3.12-venv (or 3.11)."
+}
+
+make_venv() {
+    python=$(find_python)
+    package=$("$python" -c 'import sys; print("python%d.%d-venv" % sys.version_info[:2])')
+    if ! "$python" -c 'import ensurepip, venv' 2>/dev/null; then
+        apt_install "$package" || fail "$python has no venv module. Ask for the package: apt-get install $package"
+    fi
+    say "making $venv with $("$python" --version) ($python)"
+    "$python" -m venv --clear "$venv"
+}
+
+# -qq: errors alone. Wheels alone: nothing here needs a compiler, and a source build would be a surprise.
+pip_install() { "$venv/bin/python" -m pip --disable-pip-version-check install -qq --only-binary :all: "$@"; }
+
+# The default Linux wheels of torch carry 3 GB of CUDA. Where there is no NVIDIA GPU the CPU build will do: from a
+# source that pip is configured to look at, or else from PyTorch's own index. A torch that is there already stays
+# (somebody may have put v100.txt's there).
+install_torch() {
+    wanted=$(grep '^torch==' "$envs/lock.txt")
+    if "$venv/bin/python" -m pip freeze 2>/dev/null | grep -q "^$wanted\(+\|\$\)"; then return; fi
+    if command -v nvidia-smi >/dev/null; then
+        say "installing $wanted with CUDA (on V100: see envs/README.md)"
+        pip_install -r "$envs/lock.txt" "$wanted"
+    elif ! pip_install -c "$envs/lock.txt" "$wanted+cpu" 2>/dev/null; then
+        say "installing the CPU build of $wanted"
+        pip_install -c "$envs/lock.txt" --extra-index-url https://download.pytorch.org/whl/cpu "$wanted"
+    fi
+}
+
+install_workflow() {
+    if ! [ -x "$venv/bin/python" ] || ! "$venv/bin/python" -m pip --version >/dev/null 2>&1; then make_venv; fi
+    say "installing the pinned packages of envs/lock.txt (about 500 MB to download the first time; some minutes)"
+    pip_install -r "$envs/pip.txt"
+    install_torch
+    pip_install -r "$envs/lock.txt"
+    pip_install --no-deps -r "$envs/solaris.txt"
+    if [ -f "$envs/../pyproject.toml" ]; then # (a container has the environment alone)
+        "$venv/bin/python" -m pip --disable-pip-version-check install -qq --no-deps --no-build-isolation -e "$envs/.."
+    fi
+}
+
+# Any chromium on the PATH; else Debian's; else playwright's own. The tests find it in the same order.
+install_browser() {
+    for browser in chromium chromium-browser google-chrome google-chrome-stable; do
+        if "$browser" --version >/dev/null 2>&1; then say "browser: $browser"; return; fi
+    done
+    if apt_install chromium && chromium --version >/dev/null 2>&1; then say "browser: chromium"; return; fi
+    say "no browser on the PATH, and no right to install one: trying playwright's own"
+    if "$venv/bin/python" -m playwright install chromium >/dev/null 2>&1; then say "browser: playwright's"; return; fi
+    [ -z "${CI:-}" ] || fail "no browser could be set up, and in CI no test may be skipped for want of one"
+    say "NO BROWSER could be set up: the tests that open the report in one will be skipped (apt-get install chromium)"
+}
+
+case $what in
+workflow) install_workflow ;;
+test)
+    say "installing the tests' tools of envs/lock-test.txt"
+    pip_install -r "$envs/lock-test.txt"
+    install_browser
+    ;;
+*) fail "setup.sh: unknown part '$what'" ;;
+esac
