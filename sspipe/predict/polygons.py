@@ -1,0 +1,295 @@
+"""From probabilities to footprints: interior and border -> instances -> polygons, in pixels and on the map.
+
+The interior mask says what is building, the border mask says where one building ends. Building pixels off the border
+are the seeds of instances; a watershed grows the seeds back over the whole interior, so that touching buildings come
+out apart without losing the width of the border.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import geopandas as gpd
+import numpy as np
+import pandas as pd
+import shapely
+from affine import Affine
+from rasterio.features import shapes
+from skimage.measure import label
+from skimage.segmentation import watershed
+
+from sspipe.errors import UserError
+from sspipe.files import read_json, whole_file
+from sspipe.log import progress, say
+
+CRS = "EPSG:32631"
+LAYER = "polygons"
+
+
+@dataclass(frozen=True)
+class TilePolygons:
+    """The footprints of one tile.
+
+    Attributes:
+        geometry: (n,) shapely polygons in tile pixels, x right and y down from the corner of the upper left pixel.
+        confidence: (n,) float64, mean interior probability over the pixels of the instance.
+        at_tile_edge: (n,) bool, the instance has a pixel in the tile's outermost rows or columns.
+    """
+
+    geometry: np.ndarray
+    confidence: np.ndarray
+    at_tile_edge: np.ndarray
+
+
+def extract_polygons(
+    *,
+    probabilities: Path,
+    catalog: Path,
+    interior_threshold: float,
+    border_threshold: float,
+    min_area_px: float,
+    simplify_px: float,
+    out_parquet: Path,
+    out_gpkg: Path,
+    out_submission: Path,
+) -> None:
+    """Stage: writes the footprints of all test tiles as GeoParquet, GPKG and in the challenge's CSV form.
+
+    One tile is in memory at a time (the array is memory-mapped), and the polygons found so far.
+
+    Args:
+        probabilities: (N, 2, S, S) npy, interior and border; a json of the same name says which tiles.
+        catalog: catalog.parquet, for the tiles' place on the map.
+        interior_threshold: a pixel at or above it is building.
+        border_threshold: building pixels below it are seeds.
+        min_area_px: smaller footprints are dropped, px.
+        simplify_px: tolerance of the outline, px.
+        out_parquet: polygons.parquet.
+        out_gpkg: polygons.gpkg, the same table.
+        out_submission: submission.csv; a tile without footprints has one row `POLYGON EMPTY`.
+
+    Raises:
+        UserError: the probabilities do not fit their json or the catalog.
+    """
+    predicted, tile_ids = open_probabilities(probabilities)
+    places = tile_places(catalog, tile_ids)
+    tables = []
+    for tile_id, (interior, border) in progress(zip(tile_ids, predicted, strict=True), "polygons", len(tile_ids)):
+        found = tile_polygons(
+            np.asarray(interior, np.float32),
+            np.asarray(border, np.float32),
+            interior_threshold=interior_threshold,
+            border_threshold=border_threshold,
+            min_area_px=min_area_px,
+            simplify_px=simplify_px,
+        )
+        tables.append(_tile_table(tile_id, found))
+    table = pd.concat(tables, ignore_index=True)
+    footprints = _on_the_map(table, places)
+    with whole_file(out_submission) as partial:
+        submission_table(table, tile_ids).to_csv(partial, index=False)
+    with whole_file(out_parquet) as partial:
+        footprints.to_parquet(partial, index=False)
+    with whole_file(out_gpkg) as partial:
+        # The geometry type is named because a layer without any polygon would have none.
+        footprints.to_file(partial, driver="GPKG", layer=LAYER, engine="pyogrio", geometry_type="Polygon")
+    with_some = table["tile_id"].nunique()
+    say(f"{len(table)} footprints on {with_some} of {len(tile_ids)} tiles -> {out_parquet}")
+
+
+def tile_polygons(
+    interior: np.ndarray,
+    border: np.ndarray,
+    *,
+    interior_threshold: float,
+    border_threshold: float,
+    min_area_px: float,
+    simplify_px: float,
+) -> TilePolygons:
+    """Finds the footprints of one tile.
+
+    Args:
+        interior: (S, S) float32 probabilities, row 0 at the top.
+        border: (S, S) float32 probabilities.
+        interior_threshold: a pixel at or above it is building.
+        border_threshold: building pixels below it are seeds.
+        min_area_px: footprints smaller than this are dropped: instances before, polygons after simplification.
+        simplify_px: Douglas-Peucker tolerance, px; topology is preserved. 0 keeps every corner.
+
+    Returns:
+        The footprints: those grown from seeds in the order a row-by-row scan meets the seeds, then the seedless ones.
+    """
+    instances = label_instances(interior, border, interior_threshold, border_threshold)
+    count = int(instances.max(initial=0))
+    pixels = np.bincount(instances.ravel(), minlength=count + 1)
+    confidence = np.bincount(instances.ravel(), weights=interior.ravel(), minlength=count + 1) / np.maximum(pixels, 1)
+    at_edge = np.zeros(count + 1, bool)
+    for line in (instances[0], instances[-1], instances[:, 0], instances[:, -1]):
+        at_edge[line] = True
+
+    large = pixels >= max(min_area_px, 1)
+    large[0] = False
+    outlines = _outlines(instances, large[instances])
+    numbers = np.array(sorted(outlines), dtype=np.int64)
+    geometry = _simplified(np.array([outlines[number] for number in numbers], dtype=object), simplify_px)
+    kept = shapely.area(geometry) >= min_area_px
+    numbers = numbers[kept]
+    return TilePolygons(geometry[kept], confidence[numbers], at_edge[numbers])
+
+
+def label_instances(
+    interior: np.ndarray, border: np.ndarray, interior_threshold: float, border_threshold: float
+) -> np.ndarray:
+    """Parts the building pixels into instances.
+
+    Neighbours are the four that share an edge, so every instance is one polygon without self-touching parts. Seeds
+    grow over the border probability as a relief: two of them meet where the border between them is surest.
+
+    Args:
+        interior: (S, S) float32 probabilities.
+        border: (S, S) float32 probabilities.
+        interior_threshold: a pixel at or above it is building.
+        border_threshold: building pixels below it are seeds.
+
+    Returns:
+        (S, S) int32, 0 where there is no building, 1..n the instances. Every building pixel belongs to one.
+    """
+    building = interior >= interior_threshold
+    seeds = label(building & (border < border_threshold), connectivity=1).astype(np.int32)
+    if seeds.max(initial=0) > 0:
+        seeds = watershed(border, markers=seeds, mask=building, connectivity=1).astype(np.int32)
+    # Buildings so small or thin that they are border all over have no seed: each connected one is an instance.
+    seedless = label(building & (seeds == 0), connectivity=1)
+    return np.where(seedless > 0, seedless + seeds.max(initial=0), seeds).astype(np.int32)
+
+
+def submission_table(polygons: pd.DataFrame, tile_ids: list[str]) -> pd.DataFrame:
+    """Lays polygons out in the challenge's form.
+
+    Args:
+        polygons: tile_id, building_id, confidence, geometry (tile pixels).
+        tile_ids: all tiles, in the order of the file.
+
+    Returns:
+        ImageId, BuildingId, PolygonWKT_Pix, Confidence; one row `POLYGON EMPTY` for a tile without polygons.
+    """
+    rows = pd.DataFrame(
+        {
+            "ImageId": polygons["tile_id"].to_numpy(),
+            "BuildingId": polygons["building_id"].to_numpy(),
+            "PolygonWKT_Pix": shapely.to_wkt(polygons["geometry"].to_numpy(), rounding_precision=3),
+            "Confidence": polygons["confidence"].to_numpy(),
+        }
+    )
+    bare = sorted(set(tile_ids) - set(rows["ImageId"]))
+    empty = pd.DataFrame({"ImageId": bare, "BuildingId": 0, "PolygonWKT_Pix": "POLYGON EMPTY", "Confidence": 0.0})
+    both = empty if rows.empty else rows if empty.empty else pd.concat([rows, empty], ignore_index=True)
+    order = {tile_id: position for position, tile_id in enumerate(tile_ids)}
+    return both.sort_values("ImageId", key=lambda column: column.map(order), kind="stable", ignore_index=True)
+
+
+def tile_transform(easting_m: float, northing_m: float, pixel_m: float) -> Affine:
+    """The map transform of a tile's SAR grid.
+
+    Args:
+        easting_m: of the upper left corner, EPSG:32631.
+        northing_m: of the upper left corner.
+        pixel_m: side of a pixel.
+
+    Returns:
+        (x, y) in pixels, y down -> (easting, northing) in m.
+    """
+    return Affine(pixel_m, 0.0, easting_m, 0.0, -pixel_m, northing_m)
+
+
+def open_probabilities(probabilities: Path) -> tuple[np.ndarray, list[str]]:
+    """Opens predicted probabilities without reading them.
+
+    Args:
+        probabilities: the npy; the json beside it names the tiles.
+
+    Returns:
+        (N, 2, S, S) float16, memory-mapped, and the N tile ids.
+
+    Raises:
+        UserError: a file is missing, or the two do not fit each other.
+    """
+    description = Path(probabilities).with_suffix(".json")
+    tile_ids = read_json(description).get("tile_ids")
+    try:
+        predicted = np.load(probabilities, mmap_mode="r")
+    except FileNotFoundError:
+        raise UserError(f"{probabilities}: no such file; run the rule predict_tiles") from None
+    except ValueError as error:
+        raise UserError(f"{probabilities}: not a whole npy file ({error}); delete it and run again") from None
+    if not isinstance(tile_ids, list) or predicted.ndim != 4 or predicted.shape[:2] != (len(tile_ids), 2):
+        named = len(tile_ids) if isinstance(tile_ids, list) else "no"
+        raise UserError(
+            f"{probabilities}: shape {predicted.shape}, but {description.name} names {named} tiles, so "
+            f"(tiles, 2, rows, columns) was expected; delete both and run predict_tiles again"
+        )
+    return predicted, tile_ids
+
+
+def tile_places(catalog: Path, tile_ids: list[str]) -> pd.DataFrame:
+    """Reads where tiles lie.
+
+    Returns:
+        easting_m, northing_m, pixel_m, size_px indexed by tile_id, in the order of `tile_ids`.
+
+    Raises:
+        UserError: a tile is not in the catalog.
+    """
+    table = pd.read_parquet(catalog, columns=["tile_id", "easting_m", "northing_m", "pixel_m", "size_px"])
+    table = table.set_index("tile_id")
+    unknown = [tile_id for tile_id in tile_ids if tile_id not in table.index]
+    if unknown:
+        raise UserError(
+            f"{catalog}: {len(unknown)} predicted tiles are not in it, the first is {unknown[0]}; "
+            f"the predictions belong to other data: run predict_tiles again"
+        )
+    return table.loc[tile_ids]
+
+
+def _outlines(instances: np.ndarray, mask: np.ndarray) -> dict[int, shapely.Polygon]:
+    """Pixel outlines of the instances under `mask`, by instance number."""
+    found = shapes(instances, mask=mask, connectivity=4)
+    return {int(number): shapely.geometry.shape(outline) for outline, number in found}
+
+
+def _simplified(geometry: np.ndarray, simplify_px: float) -> np.ndarray:
+    """Simplifies outlines; one that would not stay valid is kept as it is."""
+    if simplify_px == 0 or len(geometry) == 0:
+        return geometry
+    simple = shapely.simplify(geometry, simplify_px, preserve_topology=True)
+    return np.where(shapely.is_valid(simple), simple, geometry)
+
+
+def _tile_table(tile_id: str, found: TilePolygons) -> pd.DataFrame:
+    count = len(found.geometry)
+    return pd.DataFrame(
+        {
+            "tile_id": pd.Series([tile_id] * count, dtype="str"),
+            "building_id": np.arange(1, count + 1, dtype=np.int64),
+            # Six digits, here and not only in the CSV, so that every file orders the footprints alike.
+            "confidence": np.round(found.confidence.astype(np.float64), 6),
+            "at_tile_edge": found.at_tile_edge.astype(bool),
+            "geometry": pd.Series(list(found.geometry), dtype=object),
+        }
+    )
+
+
+def _on_the_map(polygons: pd.DataFrame, places: pd.DataFrame) -> gpd.GeoDataFrame:
+    """Moves polygons from tile pixels to EPSG:32631 and adds their area."""
+    geometry = polygons["geometry"].to_numpy()
+    place = places.loc[polygons["tile_id"]]
+    corner = place[["easting_m", "northing_m"]].to_numpy(np.float64)
+    pixel_m = place["pixel_m"].to_numpy(np.float64)
+    points, owner = shapely.get_coordinates(geometry, return_index=True)
+    # The transform of tile_transform for all polygons at once; y runs down in a tile and up on the map.
+    placed = corner[owner] + points * pixel_m[owner, None] * (1.0, -1.0)
+    moved = shapely.set_coordinates(geometry.copy(), placed) if len(geometry) else geometry
+    table = polygons.drop(columns="geometry")
+    table.insert(3, "area_m2", shapely.area(geometry) * pixel_m**2)
+    return gpd.GeoDataFrame(table, geometry=gpd.GeoSeries(moved, crs=CRS), crs=CRS)
