@@ -7,10 +7,9 @@ Nothing heavy is imported here: Snakemake parses its rules again in every job, a
 from __future__ import annotations
 
 import difflib
-import json
 import re
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
@@ -168,7 +167,9 @@ class Loss(Section):
 
     dice: float = Field(1.0, ge=0, description="lambda_D")
     bce: float = Field(1.0, ge=0, description="lambda_B")
-    dice_smoothing: float = Field(1.0, gt=0, description="added to both parts of Eq. 3's fraction, so an empty tile is defined")
+    dice_smoothing: float = Field(
+        1.0, gt=0, description="added to both parts of Eq. 3's fraction, so an empty tile is defined"
+    )
 
     @model_validator(mode="after")
     def _some_loss(self) -> Loss:
@@ -195,7 +196,9 @@ class Variant(Section):
     def _combination_is_possible(self) -> Variant:
         trained = {view for stage in self.stages for view in stage.views}
         if self.test_view not in trained:
-            raise ValueError(f"test_view is `{self.test_view}`, which no stage trains on (stages train on {sorted(trained)})")
+            raise ValueError(
+                f"test_view is `{self.test_view}`, which no stage trains on (stages train on {sorted(trained)})"
+            )
         if self.stages[-1].validation_view != self.test_view:
             raise ValueError(
                 f"test_view is `{self.test_view}`, but the last stage validates on "
@@ -204,7 +207,9 @@ class Variant(Section):
         if self.model.kind == "unet16":
             for stage in self.stages:
                 if len(stage.views) > 1:
-                    raise ValueError("unet16 has one encoder, so a stage trains on one view; use kind: shared_space for two")
+                    raise ValueError(
+                        "unet16 has one encoder, so a stage trains on one view; use kind: shared_space for two"
+                    )
         if "random" in (self.model.skips.shared, self.model.skips.private):
             for stage in self.stages:
                 if len(stage.views) < 2:
@@ -266,7 +271,9 @@ class Config(Section):
         for name, split in self.splits.items():
             for variant in () if split.variants == "all" else split.variants:
                 if variant not in self.variants:
-                    raise ValueError(f"splits.{name}.variants: no variant `{variant}`{_nearest(variant, self.variants)}")
+                    raise ValueError(
+                        f"splits.{name}.variants: no variant `{variant}`{_nearest(variant, self.variants)}"
+                    )
         return self
 
     @property
@@ -278,6 +285,9 @@ class Config(Section):
         """Names of the variants that are trained on `split`, in the order of the config."""
         chosen = self.splits[split].variants
         return tuple(name for name in self.variants if chosen == "all" or name in chosen)
+
+
+SectionType = TypeVar("SectionType", bound=Section)
 
 
 def load_config(content: dict[str, Any]) -> Config:
@@ -294,7 +304,8 @@ def load_config(content: dict[str, Any]) -> Config:
     variants = content.get("variants")
     if isinstance(defaults, dict) and isinstance(variants, dict):
         content["variants"] = {name: merged(defaults, over or {}) for name, over in variants.items()}
-    return _validated(Config, content, "the configuration")
+        _refuse_unknown_defaults(defaults)
+    return validated(Config, content, "the configuration")
 
 
 def read_variant(path: Path) -> Variant:
@@ -305,20 +316,7 @@ def read_variant(path: Path) -> Variant:
     """
     from sspipe.files import read_json
 
-    return _validated(Variant, read_json(path), str(path))
-
-
-def parse_variant(text: str) -> Variant:
-    """Parses a variant from JSON text.
-
-    Raises:
-        UserError: the text is not JSON or does not describe a variant.
-    """
-    try:
-        content = json.loads(text)
-    except json.JSONDecodeError as error:
-        raise UserError(f"the variant is not valid JSON: {error}") from None
-    return _validated(Variant, content, "the variant")
+    return validated(Variant, read_json(path), str(path))
 
 
 def merged(base: Any, over: Any) -> Any:
@@ -329,12 +327,33 @@ def merged(base: Any, over: Any) -> Any:
     return over
 
 
-def _validated(model: type[Any], content: Any, where: str) -> Any:
+def validated(model: type[SectionType], content: Any, where: str) -> SectionType:
+    """Validates `content` as a section.
+
+    Args:
+        model: the section's class.
+        content: a tree of YAML or JSON values.
+        where: what the content came from, for the message.
+
+    Raises:
+        UserError: names every key that cannot be used.
+    """
     try:
         return model.model_validate(content)
     except ValidationError as error:
         problems = "\n".join(f"  {_problem(model, item)}" for item in error.errors())
         raise UserError(f"{where} cannot be used:\n{problems}") from None
+
+
+def _refuse_unknown_defaults(defaults: dict[str, Any]) -> None:
+    """Reports an unknown key of `defaults` once, and not for every variant that it is merged under."""
+    try:
+        Variant.model_validate(defaults)
+    except ValidationError as error:
+        unknown = [item for item in error.errors() if item["type"] == "extra_forbidden"]
+        if unknown:
+            lines = "\n".join(f"  defaults.{_problem(Variant, item)}" for item in unknown)
+            raise UserError(f"the configuration cannot be used:\n{lines}") from None
 
 
 def _problem(model: type[BaseModel], item: Any) -> str:
@@ -361,7 +380,9 @@ def _keys_at(model: type[BaseModel], location: list[Any]) -> list[str]:
             node = node.get("items", {})
         else:
             named = node.get("properties", {}).get(part)
-            node = named or node.get("additionalProperties") or next(iter(node.get("patternProperties", {}).values()), {})
+            node = (
+                named or node.get("additionalProperties") or next(iter(node.get("patternProperties", {}).values()), {})
+            )
     keys = list(_resolved(node, schema).get("properties", {}))
     return [*keys, "defaults"] if not location and model is Config else keys
 

@@ -1,0 +1,253 @@
+"""`python -m sspipe <stage> …`: one sub-command a stage, every path an explicit flag.
+
+The same line works by hand, in a Snakemake rule, under Slurm and in a test. Stages are imported when they run: a
+training job never waits for the raster libraries, nor a scoring job for torch.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import sspipe
+from sspipe.errors import UserError
+from sspipe.log import duration, say
+
+Parser = argparse.ArgumentParser
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs one stage.
+
+    Returns:
+        0 if it went well; 1 after a message if the input is at fault; otherwise the stage's own exit status.
+    """
+    options = vars(_parser().parse_args(arguments))
+    module, function = options.pop("stage").rsplit(":", 1)
+    stage, quiet = options.pop("command_name"), options.pop("quiet")
+    begun = time.monotonic()
+    if not quiet:
+        say(f"{stage} begins (sspipe {sspipe.__version__})")
+    try:
+        status = getattr(importlib.import_module(module), function)(**options)
+    except UserError as error:
+        print(f"sspipe {stage}: error: {error}", file=sys.stderr, flush=True)
+        return 1
+    if not quiet:
+        say(f"{stage} done in {duration(time.monotonic() - begun)}")
+    return status or 0
+
+
+def _parser() -> Parser:
+    parser = Parser(prog="python -m sspipe", description=sspipe.__doc__)
+    parser.add_argument("--version", action="version", version=sspipe.__version__)
+    stages = parser.add_subparsers(title="stages", required=True, metavar="STAGE")
+
+    def stage(name: str, function: str, what: str, quiet: bool = False) -> Parser:
+        sub = stages.add_parser(name, help=what, description=what)
+        sub.set_defaults(stage=f"sspipe.{function}", command_name=name, quiet=quiet)
+        return sub
+
+    for add in (_data, _pack, _train, _predict, _score, _report, _follow):
+        add(stage)
+    return parser
+
+
+StageAdder = Callable[..., Parser]
+
+
+def _data(stage: StageAdder) -> None:
+    sub = stage("synthesize-archive", "data.synthetic:synthesize_archive", "write a small city in SpaceNet 6's form")
+    _number(sub, "--tile-size", "rows and columns of a tile, px", int, dest="tile_size_px")
+    _number(sub, "--pixel-m", "ground size of a SAR pixel, m")
+    _number(sub, "--strips", "flight strips", int)
+    _number(sub, "--tiles-per-strip", "tiles along a strip", int)
+    _number(sub, "--seed", "everything follows from it", int)
+    _path(sub, "--out", "archive to write, .tar.gz")
+
+    sub = stage("fetch-archive", "data.archive:fetch_archive", "fetch the archive and verify it")
+    sub.add_argument("--source", choices=("s3", "file"), required=True)
+    _path(sub, "--path", "archive on disk (source: file)", required=False)
+    sub.add_argument("--endpoint-url", help="another S3 endpoint than the public cloud's")
+    sub.add_argument("--region", default="us-east-1")
+    sub.add_argument("--bucket", default="")
+    sub.add_argument("--key", default="")
+    _number(sub, "--size-bytes", "expected size", int, required=False)
+    sub.add_argument("--sha256", help="expected checksum")
+    _path(sub, "--out", "archive to write, .tar.gz")
+
+    sub = stage("unpack-archive", "data.archive:unpack_archive", "unpack the products in use, safely")
+    _path(sub, "--archive", "the .tar.gz")
+    _path(sub, "--out", "folder to write")
+    _path(sub, "--manifest", "what was unpacked, JSON to write")
+
+    sub = stage("index-tiles", "data.catalog:index_tiles", "check every tile and write the catalog")
+    _path(sub, "--raw", "the unpacked folder")
+    _number(sub, "--size-px", "rows and columns that tiles must have", int)
+    _number(sub, "--pixel-m", "SAR pixel size that tiles must have, m")
+    _number(sub, "--processes", "tiles read at once", int)
+    _path(sub, "--out-catalog", "catalog.parquet to write")
+    _path(sub, "--out-footprints", "footprints.parquet to write")
+    _path(sub, "--out-report", "catalog.json to write")
+
+    sub = stage("assign-splits", "data.splits:assign_splits", "part the tiles, and audit the leakage")
+    _path(sub, "--catalog", "catalog.parquet")
+    sub.add_argument("--split", required=True, help="name of the split")
+    sub.add_argument("--kind", required=True, choices=("random", "spatial"))
+    _number(sub, "--seed", "of the shuffle", int)
+    _number(sub, "--test-fraction", "share of all tiles")
+    _number(sub, "--validation-fraction", "share of what test leaves")
+    _number(sub, "--test-line-m", "easting of the test area's west edge, m", required=False)
+    _path(sub, "--out-split", "table to write")
+    _path(sub, "--out-leakage", "audit to write")
+
+
+def _pack(stage: StageAdder) -> None:
+    sub = stage("pack-tiles", "pack.tiles:pack_tiles", "orient, pad and pack one shard of tiles with their masks")
+    for flag, what in (
+        ("--catalog", "catalog.parquet"),
+        ("--footprints", "footprints.parquet"),
+        ("--raw", "unpacked folder"),
+    ):
+        _path(sub, flag, what)
+    _number(sub, "--shard", "which shard, from 0", int)
+    _number(sub, "--shards", "how many there are", int)
+    _number(sub, "--size-px", "rows and columns of a tile", int)
+    _number(sub, "--padded-px", "rows and columns after padding", int)
+    sub.add_argument("--orientation", choices=("rotate180", "flipud", "none"), required=True)
+    _number(sub, "--border-px", "half width of the border band", int)
+    _path(sub, "--out", "folder of the shard to write")
+
+    sub = stage("compute-statistics", "pack.statistics:compute_statistics", "mean and deviation over training tiles")
+    sub.add_argument("--split", required=True)
+    _path(sub, "--split-table", "the split's table")
+    _paths(sub, "--packs", "manifest.json of every shard")
+    _path(sub, "--out", "JSON to write")
+
+
+def _train(stage: StageAdder) -> None:
+    sub = stage("resolve-variant", "train.resolve:resolve_variant", "write a variant's resolved settings", quiet=True)
+    sub.add_argument("--settings", required=True, help="JSON text of the variant")
+    _path(sub, "--out", "JSON file to write")
+
+    sub = stage("train", "train.loop:train", "train one variant on one split with one seed")
+    sub.add_argument("--split", required=True)
+    sub.add_argument("--variant", required=True)
+    _number(sub, "--seed", "of everything random", int)
+    _path(sub, "--settings", "the resolved variant")
+    _path(sub, "--split-table", "the split's table")
+    _path(sub, "--statistics", "the split's statistics")
+    _paths(sub, "--packs", "manifest.json of every shard")
+    _number(sub, "--threads", "CPU threads", int)
+    _path(sub, "--out-model", "weights to write")
+    _path(sub, "--out-metrics", "metrics.jsonl to write")
+    _path(sub, "--out-record", "train.json to write")
+
+
+def _predict(stage: StageAdder) -> None:
+    sub = stage("predict-tiles", "predict.inference:predict_tiles", "probabilities on the test tiles")
+    _path(sub, "--model", "weights")
+    _path(sub, "--record", "train.json of the same run")
+    _path(sub, "--split-table", "the split's table")
+    _path(sub, "--statistics", "the split's statistics")
+    _paths(sub, "--packs", "manifest.json of every shard")
+    _number(sub, "--batch-size", "tiles at a time", int)
+    _number(sub, "--threads", "CPU threads", int)
+    _path(sub, "--out", "probabilities.npy to write")
+
+    sub = stage("extract-polygons", "predict.polygons:extract_polygons", "footprints from probabilities")
+    _path(sub, "--probabilities", "probabilities.npy")
+    _path(sub, "--catalog", "catalog.parquet")
+    _number(sub, "--interior-threshold", "a pixel at or above it is building")
+    _number(sub, "--border-threshold", "building pixels below it are seeds")
+    _number(sub, "--min-area-px", "smaller footprints are dropped, px")
+    _number(sub, "--simplify-px", "tolerance of outlines, px")
+    _path(sub, "--out-parquet", "GeoParquet to write")
+    _path(sub, "--out-gpkg", "GeoPackage to write")
+    _path(sub, "--out-submission", "challenge CSV to write")
+
+
+def _score(stage: StageAdder) -> None:
+    sub = stage("score-polygons", "score.stage:score_polygons", "the SpaceNet metric and pixel IoU of one run")
+    for flag, what in (
+        ("--submission", "challenge CSV of the predictions"),
+        ("--truth", "challenge CSV of the truth"),
+        ("--catalog", "catalog.parquet"),
+        ("--footprints", "footprints.parquet"),
+        ("--probabilities", "probabilities.npy"),
+    ):
+        _path(sub, flag, what)
+    _number(sub, "--interior-threshold", "a pixel at or above it is building")
+    _number(sub, "--iou-threshold", "a match needs a larger IoU")
+    _number(sub, "--min-area-px", "smaller buildings are left out, px")
+    _number(sub, "--bootstrap-samples", "resamples for the interval", int)
+    _path(sub, "--out-scores", "scores.json to write")
+    _path(sub, "--out-tiles", "tiles.parquet to write")
+    _path(sub, "--out-buildings", "buildings.parquet to write")
+
+    sub = stage("check-against-solaris", "score.solaris:check_against_solaris", "the same counts from solaris itself")
+    for flag, what in (
+        ("--submission", "challenge CSV of the predictions"),
+        ("--truth", "challenge CSV of the truth"),
+        ("--probabilities", "probabilities.npy"),
+        ("--scores", "scores.json"),
+        ("--tiles", "tiles.parquet of the scores"),
+    ):
+        _path(sub, flag, what)
+    _number(sub, "--iou-threshold", "a match needs a larger IoU")
+    _number(sub, "--min-area-px", "smaller buildings are left out, px")
+    _path(sub, "--out", "solaris.json to write")
+
+
+def _report(stage: StageAdder) -> None:
+    sub = stage("collect-scores", "report.tables:collect_scores", "one table of all runs' scores")
+    _paths(sub, "--scores", "scores.json of every run")
+    _paths(sub, "--trains", "train.json of every run")
+    _path(sub, "--out", "scores.csv to write")
+
+    sub = stage("compare-variants", "report.page:compare_variants", "the comparison report")
+    _path(sub, "--scores-csv", "table of all runs' scores")
+    for flag, what in (
+        ("--trains", "train.json of every run"),
+        ("--scores", "scores.json of every run"),
+        ("--probabilities", "probabilities.npy of every run"),
+        ("--leakages", "leakage audit of every split"),
+        ("--splits", "table of every split"),
+    ):
+        _paths(sub, flag, what)
+    _path(sub, "--catalog", "catalog.parquet")
+    _path(sub, "--catalog-report", "catalog.json")
+    _path(sub, "--raw", "unpacked folder")
+    _path(sub, "--footprints", "footprints.parquet")
+    sub.add_argument("--settings", required=True, help="JSON text of the whole resolved configuration")
+    sub.add_argument("--title", required=True)
+    _number(sub, "--panels", "test tiles shown", int)
+    sub.add_argument("--synthetic", action="store_true", help="the data are synthetic: not comparable with the paper")
+    _number(sub, "--interior-threshold", "a pixel at or above it is building")
+    _path(sub, "--out", "index.html to write")
+    _path(sub, "--out-figures", "folder of figures and their data to write")
+
+
+def _follow(stage: StageAdder) -> None:
+    sub = stage(
+        "follow", "follow:follow", "show what running jobs say, while a command runs or until Ctrl-C", quiet=True
+    )
+    _path(sub, "--logs", "folder of logs")
+    sub.add_argument("command", nargs="*", help="after `--`: program to run and follow")
+
+
+def _path(parser: Parser, flag: str, what: str, required: bool = True) -> None:
+    parser.add_argument(flag, type=Path, required=required, help=what)
+
+
+def _paths(parser: Parser, flag: str, what: str) -> None:
+    parser.add_argument(flag, type=Path, nargs="+", required=True, help=what)
+
+
+def _number(parser: Parser, flag: str, what: str, kind: type = float, required: bool = True, **more: Any) -> None:
+    parser.add_argument(flag, type=kind, required=required, help=what, **more)

@@ -1,0 +1,104 @@
+"""A network from its configuration: construction, initialisation, parameter counts."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from sspipe.config import Model
+from sspipe.errors import UserError
+from sspipe.models.shared_space import SharedSpace
+from sspipe.models.skips import sources
+from sspipe.models.unet16 import IN_CHANNELS, UNet16
+
+Network = UNet16 | SharedSpace
+
+# Positions of the 13 convolutions in the usual VGG16's `features`.
+_VGG16_LAYERS = (0, 2, 5, 7, 10, 12, 14, 17, 19, 21, 24, 26, 28)
+
+
+def build_network(model: Model, seed: int) -> Network:
+    """Builds a network with its initial weights: He initialisation, and VGG16's where the configuration names a file.
+
+    The paper names no initialisation; He's is the usual one for ReLU networks without normalisation.
+
+    Raises:
+        UserError: the VGG16 file is missing or does not fit.
+    """
+    skip_sources = sources(model)
+    network: Network
+    if model.kind == "unet16":
+        network = UNet16([source != "none" for source in skip_sources], model.width, model.norm)
+    else:
+        network = SharedSpace(skip_sources, model.private_blocks, model.width, model.norm)
+    _initialise(network, torch.Generator().manual_seed(seed))
+    if model.vgg16_weights is not None:
+        if model.width != 1:
+            raise UserError(f"model.vgg16_weights needs model.width 1, not {model.width}: VGG16 has one size")
+        _load_vgg16(network, model.vgg16_weights)
+    return network
+
+
+def count_parameters(network: Network) -> tuple[int, int]:
+    """Counts parameters two ways.
+
+    Returns:
+        Unique parameters, and the count with the encoder counted twice, which is what summary tools print for the
+        common implementation of UNet16 (it registers its encoder twice) and gives the paper's 44M.
+    """
+    unique = sum(parameter.numel() for parameter in network.parameters())
+    encoder = unique - sum(parameter.numel() for parameter in network.decoder.parameters())
+    return unique, unique + encoder
+
+
+def _initialise(network: Network, generator: torch.Generator) -> None:
+    for module in network.modules():
+        if isinstance(module, nn.Conv2d):
+            followed_by: Literal["linear", "relu"] = "linear" if module is network.decoder.head else "relu"
+            nn.init.kaiming_normal_(module.weight, nonlinearity=followed_by, generator=generator)
+            if module.bias is not None:
+                nn.init.zeros_(module.bias)
+
+
+def _load_vgg16(network: Network, path: Path) -> None:
+    weights = _read_weights(path)
+    for blocks in network.encoders():
+        convolutions = [module for block in blocks for module in block.modules() if isinstance(module, nn.Conv2d)]
+        for convolution, layer in zip(convolutions, _VGG16_LAYERS, strict=True):
+            try:
+                weight, bias = weights[f"features.{layer}.weight"], weights[f"features.{layer}.bias"]
+            except KeyError as error:
+                raise UserError(
+                    f"{path}: no tensor {error}; expected the weights of a VGG16 without batch norm"
+                ) from None
+            if layer == 0:
+                weight = _four_bands(weight)
+            if weight.shape != convolution.weight.shape:
+                expected = tuple(convolution.weight.shape)
+                raise UserError(f"{path}: features.{layer}.weight is {tuple(weight.shape)}, expected {expected}")
+            with torch.no_grad():
+                convolution.weight.copy_(weight)
+                assert convolution.bias is not None
+                convolution.bias.copy_(bias)
+
+
+def _four_bands(weight: Tensor) -> Tensor:
+    """Adapts VGG16's first layer from RGB to four bands: the fourth is the mean of RGB, all scaled to keep the sum."""
+    rgb = weight[:, :3]
+    return torch.cat([rgb, rgb.mean(dim=1, keepdim=True)], dim=1) * (3 / IN_CHANNELS)
+
+
+def _read_weights(path: Path) -> dict[str, Tensor]:
+    if not path.is_file():
+        raise UserError(f"{path}: no such file (model.vgg16_weights); give a local .safetensors or .pth file, or null")
+    if path.suffix == ".safetensors":
+        from safetensors.torch import load_file
+
+        return load_file(path)
+    try:
+        return dict(torch.load(path, map_location="cpu", weights_only=True))
+    except Exception as error:  # torch raises several kinds; all mean the same to the user
+        raise UserError(f"{path}: not a file of VGG16 weights that can be read safely ({error})") from error

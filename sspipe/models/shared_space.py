@@ -1,0 +1,86 @@
+"""The shared-space network (section 3.2): private encoders per view, then one shared encoder and one decoder."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from sspipe.config import SkipSource
+from sspipe.models.skips import mix
+from sspipe.models.unet16 import LEVELS, Decoder, encode, encoder_blocks
+
+VIEWS = ("sar", "eo")
+
+
+class SharedSpace(nn.Module):
+    """Two private encoders, a shared encoder, a shared decoder, and skip connections of a kind per level.
+
+    Args:
+        skip_sources: for levels 1 to 5: `none`, `own` (the view that is decoded) or `random` (Eq. 1).
+        private_blocks: VGG blocks in each private encoder; the rest is shared.
+        width: scales every channel count.
+        norm: `none` or `batch`.
+    """
+
+    def __init__(
+        self, skip_sources: Sequence[SkipSource], private_blocks: int = 2, width: float = 1.0, norm: str = "none"
+    ) -> None:
+        super().__init__()
+        self.skip_sources = tuple(skip_sources)
+        self.private = nn.ModuleDict({view: encoder_blocks(1, private_blocks, width, norm) for view in VIEWS})
+        self.shared = encoder_blocks(private_blocks + 1, LEVELS, width, norm)
+        self.decoder = Decoder([source != "none" for source in skip_sources], width, norm)
+
+    def encoders(self) -> list[list[nn.Module]]:
+        """The blocks that an image goes through, shallow to deep: one list per view's path."""
+        return [[*self._private(view), *self.shared] for view in VIEWS]
+
+    def _private(self, view: str) -> nn.ModuleList:
+        blocks = self.private[view]
+        assert isinstance(blocks, nn.ModuleList)
+        return blocks
+
+    def forward(self, views: dict[str, Tensor], psi: Tensor | None = None) -> dict[str, Tensor]:
+        """Decodes every view that is given; both go through the shared part as one batch.
+
+        Args:
+            views: `sar`, `eo` or both, each `(B, 4, H, W)` float32, standardised.
+            psi: `(2, B, 5)` bool draws of Eq. 1 for the passes that decode SAR and EO; needed exactly when both views
+                are given and some level's source is `random`. With SAR alone psi is 1 and no EO tensor exists.
+
+        Returns:
+            `(B, 2, H, W)` logits per given view.
+
+        Raises:
+            ValueError: no view; both views with randomized skips but no draws; or EO alone with randomized skips.
+        """
+        names = [view for view in VIEWS if view in views]
+        randomized = "random" in self.skip_sources
+        if not names:
+            raise ValueError(f"no view given; the network knows {VIEWS}")
+        if randomized and len(names) == 2 and psi is None:
+            raise ValueError("both views are given, so randomized skip connections need psi")
+        if randomized and names == ["eo"]:
+            raise ValueError("randomized skip connections take SAR's features at test; EO alone cannot be decoded")
+
+        private = [encode(self._private(view), views[view], pool_first=False) for view in names]
+        features = [torch.cat(level) for level in zip(*private, strict=True)]
+        entrance = features[-1] if features else torch.cat([views[view] for view in names])
+        features += encode(self.shared, entrance, pool_first=bool(features))
+
+        skips = [self._skip(level, feature, len(names), psi) for level, feature in enumerate(features)]
+        logits = self.decoder(features[-1], skips)
+        return dict(zip(names, logits.chunk(len(names)), strict=True))
+
+    def _skip(self, level: int, features_NCHW: Tensor, views: int, psi: Tensor | None) -> Tensor | None:
+        """What the decoder receives at `level` (from 0); N is views x B."""
+        source = self.skip_sources[level]
+        if source == "none":
+            return None
+        if source == "own" or views == 1:  # one view: psi = 1, the SAR features themselves
+            return features_NCHW
+        assert psi is not None  # forward has checked it
+        features_VBCHW = features_NCHW.unflatten(0, (views, -1))
+        return mix(features_VBCHW, psi[:, :, level]).flatten(0, 1)
