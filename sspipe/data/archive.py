@@ -177,8 +177,8 @@ def _safe_path(archive: Path, member: tarfile.TarInfo) -> PurePosixPath:
         reason = "it is neither a file nor a folder"
     if reason:
         raise UserError(
-            f"{archive}: refused member `{member.name}`: {reason}; nothing was unpacked; the archive is not SpaceNet's, "
-            "fetch it from its source"
+            f"{archive}: refused member `{member.name}`: {reason}; nothing was unpacked, and the archive "
+            "is not SpaceNet's: fetch it from its source"
         )
     return path
 

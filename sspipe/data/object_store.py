@@ -68,8 +68,8 @@ def download(
         if isinstance(error, OSError) and error.errno is not None:
             raise UserError(f"{partial.parent}: cannot write the archive ({error.strerror})") from None
         raise UserError(
-            f"{where} cannot be read: {error}; check the network and archive.endpoint_url, or fetch the archive elsewhere "
-            "and set archive.source: file and archive.path"
+            f"{where} cannot be read: {error}; check the network and archive.endpoint_url, or fetch the archive "
+            "elsewhere and set archive.source: file and archive.path"
         ) from None
 
 

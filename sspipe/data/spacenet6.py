@@ -94,10 +94,16 @@ def strip_of(tile_id: str) -> str:
     Raises:
         ValueError: `tile_id` has not the form `{t0}_{t1}_tile_{n}`.
     """
-    match = _ID.fullmatch(tile_id)
-    if not match:
-        raise ValueError(f"`{tile_id}` is not a tile id of the form t0_t1_tile_n")
-    return match["strip"]
+    return _matched(tile_id)["strip"]
+
+
+def number_of(tile_id: str) -> int:
+    """The tile's number.
+
+    Raises:
+        ValueError: `tile_id` has not the form `{t0}_{t1}_tile_{n}`.
+    """
+    return int(_matched(tile_id)["number"])
 
 
 def pixel_size_m(product: Product, pixel_m: float) -> float:
@@ -139,3 +145,10 @@ def tiles_in(raw: Path, product: Product) -> tuple[dict[str, Path], list[Path]]:
         else:
             files[name.tile_id] = path
     return files, strange
+
+
+def _matched(tile_id: str) -> re.Match[str]:
+    match = _ID.fullmatch(tile_id)
+    if not match:
+        raise ValueError(f"`{tile_id}` is not a tile id of the form t0_t1_tile_n")
+    return match

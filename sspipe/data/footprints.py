@@ -1,0 +1,136 @@
+"""Building footprints of one tile: read from its GeoJSON, mended where they are invalid, never fatal one by one."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import shapely
+from shapely.geometry import shape
+
+from sspipe.data.spacenet6 import EPSG
+
+_CRS = re.compile(rf"^(urn:ogc:def:crs:)?EPSG:[\d.]*:?{EPSG}$", re.IGNORECASE)
+
+
+class Footprint(NamedTuple):
+    """One building in one tile, in map coordinates (EPSG:32631, x east, y north, m)."""
+
+    building_id: int  # SpaceNet's; -1, -2, ... for features without one
+    height_m: float  # mean height of its roof; NaN where unknown
+    wkb: bytes  # Polygon or MultiPolygon, 2-D, valid, with an area
+
+
+class FootprintProblem(NamedTuple):
+    """One footprint that was not as it should be, and what was done."""
+
+    tile_id: str
+    building_id: int
+    problem: str
+    action: str  # `repaired` or `skipped`
+
+
+class LabelError(Exception):
+    """A label file that cannot be read at all."""
+
+
+def read_footprints(
+    path: Path, tile_id: str, extent_m: tuple[float, float, float] | None
+) -> tuple[list[Footprint], list[FootprintProblem]]:
+    """Reads a tile's footprints; a file of no bytes and one of no features both mean that there is no building.
+
+    Args:
+        path: GeoJSON; coordinates may have a z, which is dropped.
+        tile_id: for the problems.
+        extent_m: easting and northing of the tile's upper-left corner and its side; footprints wholly outside are
+            skipped. None keeps them.
+
+    Returns:
+        the usable footprints, and what was repaired or skipped.
+
+    Raises:
+        LabelError: the file is not GeoJSON, or is in another CRS.
+    """
+    tile = None
+    if extent_m is not None:
+        easting, northing, side = extent_m
+        tile = shapely.box(easting, northing - side, easting + side, northing)
+    footprints, problems = [], []
+    for position, feature in enumerate(_features(path)):
+        properties = feature.get("properties") or {}
+        building_id = _integer(properties.get("Building_ID"), otherwise=-1 - position)
+        polygon, problem = mended(feature.get("geometry"))
+        if polygon is not None and tile is not None and not polygon.intersects(tile):
+            polygon, problem = None, "lies outside the tile"
+        if problem is not None:
+            problems.append(FootprintProblem(tile_id, building_id, problem, "repaired" if polygon else "skipped"))
+        if polygon is not None:
+            footprints.append(Footprint(building_id, _number(properties.get("roof_075mean")), shapely.to_wkb(polygon)))
+    return footprints, problems
+
+
+def mended(geometry: Any) -> tuple[shapely.Geometry | None, str | None]:
+    """Makes a footprint out of a GeoJSON geometry.
+
+    Returns:
+        a valid 2-D Polygon or MultiPolygon with an area, or None if none can be had; and what was wrong, or None.
+    """
+    if not geometry:
+        return None, "has no geometry"
+    if not isinstance(geometry, dict) or geometry.get("type") not in ("Polygon", "MultiPolygon"):
+        kind = geometry.get("type") if isinstance(geometry, dict) else geometry
+        return None, f"is a {kind}, not a polygon"
+    try:
+        polygon = shapely.force_2d(shape(geometry))
+    except (ValueError, TypeError, KeyError, IndexError, shapely.errors.ShapelyError) as error:
+        return None, f"is malformed ({error})"
+    if polygon.is_empty:
+        return None, "is empty"
+    if not all(map(_finite, shapely.get_coordinates(polygon).ravel())):
+        return None, "has coordinates that are not finite"
+    if polygon.is_valid and polygon.area > 0:
+        return polygon, None
+    reason = f"is invalid ({shapely.is_valid_reason(polygon).split('[')[0].strip()})"
+    # A mended polygon may come with stray lines and points: parts of parts, because collections hold multi-polygons.
+    parts = shapely.get_parts(shapely.get_parts(shapely.make_valid(polygon)))
+    repaired = shapely.union_all([part for part in parts if part.geom_type == "Polygon"])
+    if repaired.is_empty or not repaired.area > 0:
+        return None, f"{reason} and has no area"
+    return repaired, reason
+
+
+def _features(path: Path) -> list[dict[str, Any]]:
+    text = path.read_text(encoding="utf-8", errors="replace")
+    if not text.strip():
+        return []
+    try:
+        content = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise LabelError(f"is not JSON ({error})") from None
+    if not isinstance(content, dict) or not isinstance(content.get("features"), list):
+        raise LabelError("has no list of features")
+    crs = content.get("crs")
+    if crs is not None:
+        name = (crs.get("properties") or {}).get("name", "") if isinstance(crs, dict) else crs
+        if not _CRS.match(str(name)):
+            raise LabelError(f"CRS is {name or crs}")
+    return [feature for feature in content["features"] if isinstance(feature, dict)]
+
+
+def _integer(value: Any, otherwise: int) -> int:
+    number = _number(value)
+    return int(number) if _finite(number) else otherwise
+
+
+def _number(value: Any) -> float:
+    """The value as a float; NaN for null, text and whatever else is no number."""
+    try:
+        return float(value)
+    except (TypeError, ValueError):
+        return float("nan")
+
+
+def _finite(number: float) -> bool:
+    return number - number == 0
