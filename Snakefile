@@ -1,0 +1,19 @@
+# sspipe: how well can buildings be mapped from radar alone, by a network that saw optical images only in training?
+#
+# The rooms, in the order of the data; a rule file and the package of the same name in sspipe/ belong together.
+from snakemake.utils import min_version
+
+min_version("9.19")
+
+
+configfile: "config.yaml"
+
+
+include: "rules/common.smk"
+include: "rules/targets.smk"
+include: "rules/data.smk"
+include: "rules/pack.smk"
+include: "rules/train.smk"
+include: "rules/predict.smk"
+include: "rules/score.smk"
+include: "rules/report.smk"

@@ -1,0 +1,79 @@
+# Configuration, wildcard constraints and input functions. No rules.
+import sys
+from functools import cache
+from pathlib import Path
+from shlex import quote
+
+from snakemake.exceptions import WorkflowError
+
+from sspipe.config import load_config
+from sspipe.data.spacenet6 import TRUTH_FILE
+from sspipe.errors import UserError
+
+try:
+    CONFIG = load_config(config)
+except UserError as error:
+    raise WorkflowError(str(error)) from None
+
+ROOT = str(CONFIG.folder)
+RUN = "{split}/{variant}/seed{seed}"
+TRUTH = f"{ROOT}/raw/{TRUTH_FILE}"
+
+# Rules say `python`: the interpreter that runs Snakemake has sspipe and all it needs, activated or not. With conda or
+# a container it is the environment's own.
+if not workflow.deployment_settings.deployment_method:
+    shell.prefix(f"export PATH={quote(str(Path(sys.executable).parent))}:$PATH; ")
+
+
+wildcard_constraints:
+    split="|".join(CONFIG.splits),
+    variant="|".join(CONFIG.variants),
+    seed=r"\d+",
+    shard=r"\d+",
+
+
+@cache
+def runs(pattern, variant=None):
+    """Paths of one file per run: each split with its variants, each with every seed."""
+    return [
+        pattern.format(split=split, variant=name, seed=seed)
+        for split in CONFIG.splits
+        for name in CONFIG.variants_of(split)
+        for seed in CONFIG.seeds
+        if variant in (None, name)
+    ]
+
+
+@cache
+def manifests():
+    """The manifest of every packed shard."""
+    return [f"{ROOT}/pack/{shard}/manifest.json" for shard in range(CONFIG.pack.shards)]
+
+
+def split_flags(wildcards):
+    """The flags of `assign-splits` for one split."""
+    split = CONFIG.splits[wildcards.split]
+    flags = f"--kind {split.kind} --seed {split.seed}"
+    flags += f" --test-fraction {split.test_fraction} --validation-fraction {split.validation_fraction}"
+    return (
+        flags
+        if split.test_line_m is None
+        else f"{flags} --test-line-m {split.test_line_m}"
+    )
+
+
+def archive_flags():
+    """The flags of `fetch-archive`: where the archive is, and what it must be."""
+    given = CONFIG.archive.model_dump(
+        mode="json", exclude={"synthetic"}, exclude_none=True
+    )
+    return [
+        word
+        for key, value in given.items()
+        for word in (f"--{key.replace('_', '-')}", str(value))
+    ]
+
+
+def variant_settings(wildcards):
+    """A variant as JSON text: the parameter that `resolve_variant` re-runs on."""
+    return CONFIG.variants[wildcards.variant].model_dump_json()

@@ -1,0 +1,45 @@
+# Tiles oriented and padded into shards, and the statistics that standardise them.
+
+
+rule pack_tiles:
+    input:
+        catalog=f"{ROOT}/catalog.parquet",
+        footprints=f"{ROOT}/footprints.parquet",
+        raw=f"{ROOT}/raw.json",
+    output:
+        f"{ROOT}/pack/{{shard}}/manifest.json",
+    log:
+        f"{ROOT}/logs/pack_tiles/{{shard}}.log",
+    benchmark:
+        f"{ROOT}/benchmarks/pack_tiles/{{shard}}.tsv"
+    conda:
+        "../envs/sspipe.yaml"
+    params:
+        folder=subpath(output[0], parent=True),
+        raw=subpath(input.raw, strip_suffix=".json"),
+        shards=CONFIG.pack.shards,
+        size_px=CONFIG.tiles.size_px,
+        padded_px=CONFIG.tiles.padded_px,
+        orientation=CONFIG.tiles.orientation,
+        border_px=CONFIG.masks.border_px,
+    shell:
+        "python -m sspipe pack-tiles --catalog {input.catalog:q} --footprints {input.footprints:q} --raw {params.raw:q}"
+        " --shard {wildcards.shard} --shards {params.shards} --size-px {params.size_px} --padded-px {params.padded_px}"
+        " --orientation {params.orientation} --border-px {params.border_px} --out {params.folder:q} > {log:q} 2>&1"
+
+
+rule compute_statistics:
+    input:
+        split=f"{ROOT}/splits/{{split}}.parquet",
+        packs=manifests(),
+    output:
+        f"{ROOT}/statistics/{{split}}.json",
+    log:
+        f"{ROOT}/logs/compute_statistics/{{split}}.log",
+    benchmark:
+        f"{ROOT}/benchmarks/compute_statistics/{{split}}.tsv"
+    conda:
+        "../envs/sspipe.yaml"
+    shell:
+        "python -m sspipe compute-statistics --split {wildcards.split} --split-table {input.split:q}"
+        " --packs {input.packs:q} --out {output:q} > {log:q} 2>&1"

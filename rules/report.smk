@@ -1,0 +1,70 @@
+# All runs side by side.
+
+
+rule collect_scores:
+    input:
+        scores=runs(f"{ROOT}/score/{RUN}/scores.json"),
+        trains=runs(f"{ROOT}/train/{RUN}/train.json"),
+    output:
+        report(
+            f"{ROOT}/report/scores.csv",
+            category="Comparison",
+            labels={"what": "scores of every run"},
+        ),
+    log:
+        f"{ROOT}/logs/collect_scores.log",
+    benchmark:
+        f"{ROOT}/benchmarks/collect_scores.tsv"
+    conda:
+        "../envs/sspipe.yaml"
+    shell:
+        "python -m sspipe collect-scores --scores {input.scores:q} --trains {input.trains:q} --out {output:q}"
+        " > {log:q} 2>&1"
+
+
+rule compare_variants:
+    input:
+        table=f"{ROOT}/report/scores.csv",
+        trains=runs(f"{ROOT}/train/{RUN}/train.json"),
+        scores=runs(f"{ROOT}/score/{RUN}/scores.json"),
+        checks=runs(f"{ROOT}/score/{RUN}/solaris.json"),
+        probabilities=runs(f"{ROOT}/predict/{RUN}/probabilities.npy"),
+        leakages=expand(f"{ROOT}/splits/{{split}}.leakage.json", split=CONFIG.splits),
+        splits=expand(f"{ROOT}/splits/{{split}}.parquet", split=CONFIG.splits),
+        catalog=f"{ROOT}/catalog.parquet",
+        catalog_report=f"{ROOT}/catalog.json",
+        footprints=f"{ROOT}/footprints.parquet",
+        raw=f"{ROOT}/raw.json",
+    output:
+        page=report(
+            f"{ROOT}/report/index.html",
+            category="Comparison",
+            labels={"what": "the whole report, one page"},
+        ),
+        figures=report(
+            directory(f"{ROOT}/report/figures"),
+            patterns=["{figure}.svg"],
+            category="Figures",
+            labels={"figure": "{figure}"},
+        ),
+    log:
+        f"{ROOT}/logs/compare_variants.log",
+    benchmark:
+        f"{ROOT}/benchmarks/compare_variants.tsv"
+    conda:
+        "../envs/sspipe.yaml"
+    params:
+        raw=subpath(input.raw, strip_suffix=".json"),
+        settings=CONFIG.model_dump_json(),
+        title=CONFIG.report.title,
+        panels=CONFIG.report.panels,
+        synthetic="--synthetic" if CONFIG.archive.source == "synthetic" else "",
+        interior_threshold=CONFIG.polygons.interior_threshold,
+    shell:
+        "python -m sspipe compare-variants --scores-csv {input.table:q} --trains {input.trains:q}"
+        " --scores {input.scores:q} --probabilities {input.probabilities:q} --leakages {input.leakages:q}"
+        " --splits {input.splits:q} --catalog {input.catalog:q} --catalog-report {input.catalog_report:q}"
+        " --raw {params.raw:q} --footprints {input.footprints:q} --settings {params.settings:q}"
+        " --title {params.title:q} --panels {params.panels} {params.synthetic}"
+        " --interior-threshold {params.interior_threshold} --out {output.page:q} --out-figures {output.figures:q}"
+        " > {log:q} 2>&1"

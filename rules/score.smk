@@ -1,0 +1,55 @@
+# The SpaceNet metric by our own matcher, and by solaris itself.
+
+
+rule score_polygons:
+    input:
+        submission=f"{ROOT}/predict/{RUN}/submission.csv",
+        probabilities=f"{ROOT}/predict/{RUN}/probabilities.npy",
+        catalog=f"{ROOT}/catalog.parquet",
+        footprints=f"{ROOT}/footprints.parquet",
+    output:
+        scores=f"{ROOT}/score/{RUN}/scores.json",
+        tiles=f"{ROOT}/score/{RUN}/tiles.parquet",
+        buildings=f"{ROOT}/score/{RUN}/buildings.parquet",
+    log:
+        f"{ROOT}/logs/score_polygons/{RUN}.log",
+    benchmark:
+        f"{ROOT}/benchmarks/score_polygons/{RUN}.tsv"
+    conda:
+        "../envs/sspipe.yaml"
+    params:
+        truth=TRUTH,
+        interior_threshold=CONFIG.polygons.interior_threshold,
+        iou_threshold=CONFIG.score.iou_threshold,
+        min_area_px=CONFIG.score.min_area_px,
+        bootstrap_samples=CONFIG.score.bootstrap_samples,
+    shell:
+        "python -m sspipe score-polygons --submission {input.submission:q} --truth {params.truth:q}"
+        " --catalog {input.catalog:q} --footprints {input.footprints:q} --probabilities {input.probabilities:q}"
+        " --interior-threshold {params.interior_threshold} --iou-threshold {params.iou_threshold}"
+        " --min-area-px {params.min_area_px} --bootstrap-samples {params.bootstrap_samples}"
+        " --out-scores {output.scores:q} --out-tiles {output.tiles:q} --out-buildings {output.buildings:q} > {log:q} 2>&1"
+
+
+rule check_against_solaris:
+    input:
+        submission=f"{ROOT}/predict/{RUN}/submission.csv",
+        probabilities=f"{ROOT}/predict/{RUN}/probabilities.npy",
+        scores=f"{ROOT}/score/{RUN}/scores.json",
+        tiles=f"{ROOT}/score/{RUN}/tiles.parquet",
+    output:
+        f"{ROOT}/score/{RUN}/solaris.json",
+    log:
+        f"{ROOT}/logs/check_against_solaris/{RUN}.log",
+    benchmark:
+        f"{ROOT}/benchmarks/check_against_solaris/{RUN}.tsv"
+    conda:
+        "../envs/sspipe.yaml"
+    params:
+        truth=TRUTH,
+        iou_threshold=CONFIG.score.iou_threshold,
+        min_area_px=CONFIG.score.min_area_px,
+    shell:
+        "python -m sspipe check-against-solaris --submission {input.submission:q} --truth {params.truth:q}"
+        " --probabilities {input.probabilities:q} --scores {input.scores:q} --tiles {input.tiles:q}"
+        " --iou-threshold {params.iou_threshold} --min-area-px {params.min_area_px} --out {output:q} > {log:q} 2>&1"

@@ -1,0 +1,47 @@
+# What people type: snakemake --profile profiles/… TARGET
+
+
+rule all:
+    default_target: True
+    input:
+        f"{ROOT}/report/index.html",
+        runs(f"{ROOT}/score/{RUN}/solaris.json"),
+    localrule: True
+
+
+rule data:
+    input:
+        f"{ROOT}/catalog.json",
+        expand(f"{ROOT}/statistics/{{split}}.json", split=CONFIG.splits),
+    localrule: True
+
+
+rule train_all:
+    input:
+        runs(f"{ROOT}/train/{RUN}/model.safetensors"),
+    localrule: True
+
+
+rule score_all:
+    input:
+        runs(f"{ROOT}/score/{RUN}/scores.json"),
+        runs(f"{ROOT}/score/{RUN}/solaris.json"),
+    localrule: True
+
+
+rule report:
+    input:
+        f"{ROOT}/report/index.html",
+    localrule: True
+
+
+# One target per variant, so that re-running one ablation is one word: variant_ss_rsc_shared
+for name in CONFIG.variants:
+
+    rule:
+        name:
+            f"variant_{name}"
+        input:
+            runs(f"{ROOT}/score/{RUN}/scores.json", name),
+            runs(f"{ROOT}/score/{RUN}/solaris.json", name),
+        localrule: True
