@@ -40,8 +40,8 @@ make_venv() {
     "$python" -m venv --clear "$venv"
 }
 
-# -qq: errors alone. Wheels alone: nothing here needs a compiler, and a source build would be a surprise.
-pip_install() { "$venv/bin/python" -m pip --disable-pip-version-check install -qq --only-binary :all: "$@"; }
+# -qq: errors alone.
+pip_install() { "$venv/bin/python" -m pip --disable-pip-version-check install -qq "$@"; }
 
 # The default Linux wheels of torch carry 3 GB of CUDA. Where there is no NVIDIA GPU the CPU build will do: from a
 # source that pip is configured to look at, or else from PyTorch's own index. A torch that is there already stays
@@ -50,11 +50,9 @@ install_torch() {
     wanted=$(grep '^torch==' "$envs/lock.txt")
     if "$venv/bin/python" -m pip freeze 2>/dev/null | grep -q "^$wanted\(+\|\$\)"; then return; fi
     if command -v nvidia-smi >/dev/null; then
-        say "installing $wanted with CUDA (on V100: see envs/README.md)"
-        pip_install -r "$envs/lock.txt" "$wanted"
-    elif ! pip_install -c "$envs/lock.txt" "$wanted+cpu" 2>/dev/null; then
-        say "installing the CPU build of $wanted"
-        pip_install -c "$envs/lock.txt" --extra-index-url https://download.pytorch.org/whl/cpu "$wanted"
+        say "an NVIDIA GPU is here: installing $wanted with CUDA, about 3 GB (for V100 see envs/README.md)"
+    elif ! pip_install --no-deps "$wanted+cpu" 2>/dev/null; then
+        pip_install --no-deps --extra-index-url https://download.pytorch.org/whl/cpu "$wanted"
     fi
 }
 
@@ -66,7 +64,7 @@ install_workflow() {
     pip_install -r "$envs/lock.txt"
     pip_install --no-deps -r "$envs/solaris.txt"
     if [ -f "$envs/../pyproject.toml" ]; then # (a container has the environment alone)
-        "$venv/bin/python" -m pip --disable-pip-version-check install -qq --no-deps --no-build-isolation -e "$envs/.."
+        pip_install --no-deps --no-build-isolation -e "$envs/.."
     fi
 }
 
