@@ -1,0 +1,89 @@
+"""Inference: SAR alone, each tile back in its own grid."""
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from sspipe.config import Variant
+from sspipe.errors import UserError
+from sspipe.files import read_json, write_json
+from sspipe.models.build import build_network
+from sspipe.predict.inference import predict_tiles
+from tests.packed_tiles import PADDED, SIZE
+
+
+@pytest.fixture()
+def trained(tmp_path):
+    """Weights of an untrained network: where its output lands does not depend on what it learned."""
+    variant = Variant.model_validate(
+        {"model": {"width": 0.0625, "skips": {"shared": "random"}}, "stages": [{"views": ["sar", "eo"], "epochs": 1}]}
+    )
+    save_file(build_network(variant.model, seed=0).state_dict(), tmp_path / "model.safetensors")
+    record = {"split": "spatial", "variant": "mine", "seed": 0, "settings": variant.model_dump(mode="json")}
+    write_json(tmp_path / "train.json", record)
+    return tmp_path
+
+
+def predicted(trained, packed, **more):
+    out = trained / "probabilities.npy"
+    arguments = {
+        "model": trained / "model.safetensors",
+        "record": trained / "train.json",
+        "split_table": packed.split,
+        "statistics": packed.statistics,
+        "packs": packed.manifests,
+        "batch_size": 2,
+        "threads": 1,
+        "out": out,
+    }
+    predict_tiles(**{**arguments, **more})
+    return np.load(out), read_json(out.with_suffix(".json"))
+
+
+def test_probabilities_are_in_each_tiles_own_grid(trained, packed, monkeypatch):
+    """A network that says where a pixel is in its input shows that rotation and padding were undone."""
+    ramp = torch.arange(PADDED * PADDED, dtype=torch.float32).reshape(PADDED, PADDED) / PADDED**2
+
+    def positions(network, image, view):
+        return ramp.expand(len(image), 2, PADDED, PADDED).numpy()
+
+    monkeypatch.setattr("sspipe.predict.inference.predict", positions)
+    probabilities, about = predicted(trained, packed)
+    upright = ramp[:SIZE, :SIZE].numpy().astype(np.float16)
+    for tile, tile_id in zip(probabilities, about["tile_ids"], strict=True):
+        turned = packed.tile_ids.index(tile_id) % 2 == 1
+        assert np.array_equal(tile[0], upright[::-1, ::-1] if turned else upright)
+
+
+def test_eo_is_not_even_read(trained, packed, tmp_path, monkeypatch):
+    from sspipe.train.dataset import PackedTiles
+
+    batch = PackedTiles.batch
+
+    def sar_only(self, samples, views):
+        assert tuple(views) == ("sar",)
+        return batch(self, samples, views)
+
+    monkeypatch.setattr(PackedTiles, "batch", sar_only)
+    probabilities, about = predicted(trained, packed)
+    assert about["view"] == "sar"
+    assert about["tile_ids"] == packed.tile_ids[13:]
+    assert probabilities.shape == (3, 2, SIZE, SIZE)
+    assert probabilities.dtype == np.float16
+    assert (probabilities >= 0).all() and (probabilities <= 1).all()
+
+
+def test_the_batch_size_does_not_change_the_result(trained, packed):
+    one = predicted(trained, packed, batch_size=1)[0].copy()
+    three = predicted(trained, packed, batch_size=3)[0]
+    assert np.allclose(one, three, atol=2e-3)
+
+
+def test_weights_of_another_network_are_refused(trained, packed):
+    other = Variant.model_validate({"model": {"kind": "unet16"}, "stages": [{"views": ["sar"], "epochs": 1}]})
+    record = read_json(trained / "train.json")
+    write_json(trained / "train.json", {**record, "settings": other.model_dump(mode="json")})
+    with pytest.raises(UserError, match=r"model\.safetensors: not the weights of this variant"):
+        predicted(trained, packed)
+    assert not (trained / "probabilities.npy").exists()

@@ -1,0 +1,125 @@
+"""The configuration accepts the paper's experiment and names every mistake."""
+
+import copy
+from pathlib import Path
+
+import pytest
+import yaml
+
+from sspipe.config import load_config, merged
+from sspipe.errors import UserError
+
+ROOT = Path(__file__).parent.parent
+
+
+@pytest.fixture(scope="module")
+def paper():
+    return yaml.safe_load((ROOT / "config.yaml").read_text())
+
+
+@pytest.fixture()
+def content(paper):
+    return copy.deepcopy(paper)
+
+
+def message_of(content):
+    with pytest.raises(UserError) as caught:
+        load_config(content)
+    return str(caught.value)
+
+
+def test_config_yaml_holds_the_values_of_section_5_1(paper):
+    config = load_config(paper)
+    assert config.splits["random"].test_fraction == 0.2
+    assert config.splits["random"].validation_fraction == 0.2
+    assert (config.tiles.size_px, config.tiles.padded_px) == (900, 1024)
+    finetune = config.variants["unet16_finetune"]
+    assert [(stage.views, stage.epochs) for stage in finetune.stages] == [(("eo",), 150), (("sar",), 50)]
+    for name, variant in config.variants.items():
+        assert variant.learning_rate == 1e-3
+        assert variant.batch_size == 8
+        assert (variant.loss.dice, variant.loss.bce) == ((0, 1) if name.endswith("_bce") else (1, 1))
+        if variant.model.kind == "shared_space":
+            assert [(stage.views, stage.epochs) for stage in variant.stages] == [(("sar", "eo"), 100)]
+
+
+def test_every_row_of_table_1_has_a_variant_and_so_have_floor_ceiling_and_bce_twin(paper):
+    config = load_config(paper)
+    assert sum(variant.paper_row is not None for variant in config.variants.values()) == 5
+    assert config.variants["unet16_eo"].test_view == "eo"
+    assert config.variants["unet16_sar"].stages[0].views == ("sar",)
+
+
+def test_demo_overlay_trains_all_variants_on_the_spatial_split_and_two_on_the_random_one(paper):
+    overlay = yaml.safe_load((ROOT / "profiles/demo/experiment.yaml").read_text())
+    config = load_config(merged(paper, overlay))
+    assert len(config.variants_of("spatial")) == 8
+    assert {"unet16_finetune", "ss_rsc_shared"} <= set(config.variants_of("random"))
+    assert (config.tiles.size_px, config.tiles.padded_px) == (225, 256)
+
+
+@pytest.mark.parametrize(
+    ("section", "wrong", "nearest"),
+    [
+        ((), "seed", "seeds"),
+        (("tiles",), "padding_px", "padded_px"),
+        (("splits", "random"), "testfraction", "test_fraction"),
+        (("variants", "ss_rsc", "model"), "privat_blocks", "private_blocks"),
+        (("variants", "ss_rsc", "model", "skips"), "shard", "shared"),
+    ],
+)
+def test_unknown_key_is_named_with_the_nearest_valid_one(content, section, wrong, nearest):
+    place = content
+    for key in section:
+        place = place[key]
+    place[wrong] = 1
+    message = message_of(content)
+    assert f"{'.'.join([*section, wrong])}: unknown key; did you mean `{nearest}`?" in message
+
+
+def test_unknown_key_in_defaults_is_reported_once_and_not_for_every_variant(content):
+    content["defaults"]["learnin_rate"] = 1
+    message = message_of(content)
+    assert message.count("learnin_rate") == 1
+    assert "defaults.learnin_rate: unknown key; did you mean `learning_rate`?" in message
+
+
+@pytest.mark.parametrize(
+    ("variant", "says"),
+    [
+        ({"model": {"kind": "unet16", "skips": {"shared": "random"}}}, "unet16 has one"),
+        ({"model": {"kind": "unet16"}, "stages": [{"views": ["sar", "eo"], "epochs": 1}]}, "one encoder"),
+        ({"model": {"skips": {"shared": "random"}}, "stages": [{"views": ["sar"], "epochs": 1}]}, "views: [sar, eo]"),
+        ({"stages": [{"views": ["sar"], "epochs": 1}], "test_view": "eo"}, "no stage trains on"),
+        ({"stages": [{"views": ["sar"], "epochs": 1}, {"views": ["eo"], "epochs": 1}]}, "wrong view"),
+        ({"stages": [{"views": ["sar", "sar"], "epochs": 1}]}, "named twice"),
+        ({"stages": []}, "at least 1"),
+        ({"loss": {"dice": 0, "bce": 0}}, "nothing to train on"),
+        ({"model": {"private_blocks": 6}}, "less than or equal to 5"),
+    ],
+)
+def test_impossible_combination_is_refused_and_the_variant_is_named(content, variant, says):
+    content["variants"]["mine"] = variant
+    message = message_of(content)
+    assert "variants.mine" in message
+    assert says in message
+
+
+def test_padded_size_that_the_network_cannot_halve_five_times_is_refused(content):
+    content["tiles"]["padded_px"] = 1000
+    assert "divisible by 32" in message_of(content)
+
+
+def test_split_that_names_an_unknown_variant_is_refused(content):
+    content["splits"]["random"]["variants"] = ["ss_rsk"]
+    assert "did you mean `ss_rsc`" in message_of(content)
+
+
+def test_views_are_always_in_the_order_of_equation_1(content):
+    content["variants"]["ss_rsc"]["stages"] = [{"views": ["eo", "sar"], "epochs": 1}]
+    assert load_config(content).variants["ss_rsc"].stages[0].views == ("sar", "eo")
+
+
+def test_merging_replaces_lists_and_scalars_and_merges_mappings():
+    base = {"a": {"b": 1, "c": [1, 2]}, "d": 1}
+    assert merged(base, {"a": {"c": [3]}, "e": 2}) == {"a": {"b": 1, "c": [3]}, "d": 1, "e": 2}
