@@ -4,8 +4,6 @@ SHELL := /bin/sh
 VENV := .venv
 PYTHON := $(VENV)/bin/python
 LOCKS := envs/setup.sh envs/pip.txt envs/lock.txt envs/solaris.txt pyproject.toml
-# So that `python` and `snakemake` in rules are the environment's.
-export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 
 .PHONY: help setup setup-test demo clean-demo test lint format relock clean
 

@@ -22,7 +22,9 @@ def main() -> None:
         sys.exit("relock: run it with Python 3.11, the older of the two supported versions")
     project = tomllib.loads((ENVS.parent / "pyproject.toml").read_text())["project"]
     workflow = resolve([*project["dependencies"], *requirements(ENVS / "workflow.in")])
-    everything = resolve([*(f"{name}=={version}" for name, version in workflow.items()), *requirements(ENVS / "test.in")])
+    everything = resolve(
+        [*(f"{name}=={version}" for name, version in workflow.items()), *requirements(ENVS / "test.in")]
+    )
     tools = {name: version for name, version in everything.items() if name not in workflow}
 
     write_lock(ENVS / "lock.txt", workflow, "the workflow")
