@@ -17,6 +17,8 @@ from sspipe.errors import UserError
 from sspipe.log import say
 
 CHUNK_BYTES = 4 * MIB
+ATTEMPTS = 5  # of each request
+CONNECT_TIMEOUT_S = 20
 
 
 def download(
@@ -27,8 +29,6 @@ def download(
     bucket: str,
     key: str,
     size_bytes: int | None,
-    connect_timeout_s: float = 20,
-    attempts: int = 5,
 ) -> tuple[int, str]:
     """Reads the object into `partial`, pinned to the version that was there when it began.
 
@@ -39,8 +39,6 @@ def download(
         bucket: its name.
         key: of the object.
         size_bytes: what the object must measure; None takes what there is.
-        connect_timeout_s: how long one attempt waits for the store.
-        attempts: how often a request is tried.
 
     Returns:
         size in bytes and sha256 (hex) of what was written.
@@ -49,7 +47,7 @@ def download(
         UserError: no such object, no access, another size, no network, too little disk space, or the connection broke.
     """
     where = f"s3://{bucket}/{key}" + (f" at {endpoint_url}" if endpoint_url else "")
-    client = _client(endpoint_url, region, connect_timeout_s, attempts)
+    client = _client(endpoint_url, region)
     try:
         head = client.head_object(Bucket=bucket, Key=key)
         total = int(head["ContentLength"])
@@ -65,19 +63,17 @@ def download(
     except ClientError as error:
         raise UserError(_refusal(where, error)) from None
     except (BotoCoreError, OSError) as error:
-        if isinstance(error, OSError) and error.errno is not None:
-            raise UserError(f"{partial.parent}: cannot write the archive ({error.strerror})") from None
         raise UserError(
             f"{where} cannot be read: {error}; check the network and archive.endpoint_url, or fetch the archive "
             "elsewhere and set archive.source: file and archive.path"
         ) from None
 
 
-def _client(endpoint_url: str | None, region: str, connect_timeout_s: float, attempts: int) -> Any:
+def _client(endpoint_url: str | None, region: str) -> Any:
     config = Config(
         signature_version=UNSIGNED,
-        connect_timeout=connect_timeout_s,
-        retries={"total_max_attempts": attempts, "mode": "standard"},
+        connect_timeout=CONNECT_TIMEOUT_S,
+        retries={"total_max_attempts": ATTEMPTS, "mode": "standard"},
         # Stores other than the public cloud seldom have a host name for each bucket.
         s3={"addressing_style": "path"} if endpoint_url else {},
         # The whole object is verified against the config's sha256 instead.
@@ -91,7 +87,10 @@ def _write(body: Any, partial: Path, total: int) -> tuple[int, str]:
     progress = ByteProgress("fetch_archive", total)
     with partial.open("wb") as handle:
         for chunk in body.iter_chunks(CHUNK_BYTES):
-            handle.write(chunk)
+            try:
+                handle.write(chunk)
+            except OSError as error:
+                raise UserError(f"{partial.parent}: cannot write the archive ({error.strerror})") from None
             digest.update(chunk)
             done += len(chunk)
             progress.reach(done)
