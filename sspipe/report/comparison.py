@@ -1,0 +1,153 @@
+"""Table 1 of the paper beside ours, and what can be said from it."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import pandas as pd
+
+from sspipe.config import Variant
+from sspipe.errors import UserError
+
+
+class PaperRow(NamedTuple):
+    """One row of the paper's Table 1, as printed."""
+
+    parameters: str
+    pixel_iou: float
+    f1: float
+
+
+PAPER_TABLE_1 = {
+    "UNet16 with fine-tuning": PaperRow("44M", 0.596, 0.522),
+    "SS with UNet skip-conns removed": PaperRow("36M", 0.577, 0.498),
+    "SS with UNet skip-conns": PaperRow("44M", 0.639, 0.592),
+    "SS with randomized skip-conns": PaperRow("44M", 0.635, 0.604),
+    "SS with RSC only within the SS": PaperRow("44M", 0.639, 0.616),
+}
+
+MEASURES = ["pixel_iou", "pixel_iou_pooled", "f1", "precision", "recall"]
+
+
+def table_one(runs: pd.DataFrame) -> pd.DataFrame:
+    """Summarises the runs of each variant over its seeds and sets the paper's numbers beside them.
+
+    Args:
+        runs: one row per split, variant and seed, as in `Results.runs`.
+
+    Returns:
+        One row per split and variant, in the order of `runs`: split, variant, title, role, seeds, both parameter
+        counts; mean of each measure and its standard deviation over seeds (`{measure}_sd`, NaN for one seed); f1_low
+        and f1_high (the 95 % bounds over test tiles, averaged over seeds); train_seconds (mean); paper_row,
+        paper_parameters, paper_pixel_iou, paper_f1 (empty where the paper has no such row).
+
+    Raises:
+        UserError: a variant's `paper_row` is not a row of the paper's Table 1.
+    """
+    rows = []
+    for (split, variant), group in runs.groupby(["split", "variant"], sort=False):
+        first = group.iloc[0]
+        paper = paper_row(first["paper_row"], str(variant))
+        row = {
+            "split": split,
+            "variant": variant,
+            "title": first["title"],
+            "role": first["role"],
+            "seeds": len(group),
+            "parameters_unique": int(first["parameters_unique"]),
+            "parameters_paper_style": int(first["parameters_paper_style"]),
+        }
+        for measure in MEASURES:
+            row[measure] = group[measure].mean()
+            row[f"{measure}_sd"] = group[measure].std(ddof=1)
+        row |= {
+            "f1_low": group["f1_low"].mean(),
+            "f1_high": group["f1_high"].mean(),
+            "train_seconds": group["train_seconds"].mean(),
+            "paper_row": first["paper_row"] if paper else None,
+            "paper_parameters": paper.parameters if paper else None,
+            "paper_pixel_iou": paper.pixel_iou if paper else float("nan"),
+            "paper_f1": paper.f1 if paper else float("nan"),
+        }
+        rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def paper_row(name: str | None, variant: str) -> PaperRow | None:
+    """Looks up a row of the paper's Table 1; a variant without `paper_row` has none.
+
+    Raises:
+        UserError: there is no such row; the message names the nearest.
+    """
+    if name is None or pd.isna(name):
+        return None
+    if name not in PAPER_TABLE_1:
+        close = difflib.get_close_matches(name, PAPER_TABLE_1, n=1, cutoff=0.0)
+        raise UserError(
+            f"variants.{variant}.paper_row: Table 1 of the paper has no row `{name}`; did you mean `{close[0]}`? "
+            "Leave paper_row out for a variant that the paper lacks"
+        )
+    return PAPER_TABLE_1[name]
+
+
+def leak_gaps(table: pd.DataFrame, kinds: Mapping[str, str]) -> pd.DataFrame:
+    """Compares each variant on a random split with itself on a spatial split.
+
+    Args:
+        table: as `table_one` gives it.
+        kinds: `random` or `spatial` for each split.
+
+    Returns:
+        One row per pair of splits and variant trained on both: random_split, spatial_split, variant, title, role,
+        then f1, f1_low and f1_high of each as `random_f1`, `spatial_f1` and so on, and gap = random_f1 - spatial_f1.
+    """
+    columns = ["variant", "title", "role", "f1", "f1_low", "f1_high"]
+    measures = columns[3:]
+    pairs = []
+    for random in [name for name, kind in kinds.items() if kind == "random"]:
+        for spatial in [name for name, kind in kinds.items() if kind == "spatial"]:
+            left = table.loc[table["split"] == random, columns]
+            right = table.loc[table["split"] == spatial, ["variant", *measures]]
+            both = left.rename(columns={name: f"random_{name}" for name in measures}).merge(
+                right.rename(columns={name: f"spatial_{name}" for name in measures}), on="variant"
+            )
+            both.insert(0, "random_split", random)
+            both.insert(1, "spatial_split", spatial)
+            pairs.append(both)
+    if not pairs:
+        names = [f"{kind}_{name}" for kind in ("random", "spatial") for name in measures]
+        return pd.DataFrame(columns=["random_split", "spatial_split", *columns[:3], *names, "gap"])
+    gaps = pd.concat(pairs, ignore_index=True)
+    return gaps.assign(gap=gaps["random_f1"] - gaps["spatial_f1"])
+
+
+def loss_pairs(variants: Mapping[str, Variant]) -> list[tuple[str, str]]:
+    """Finds the comparisons of the paper's Fig. 2: variants that differ in nothing but the weight of the Dice loss.
+
+    Returns:
+        (trained with BCE alone, trained with BCE + Dice), by name.
+    """
+
+    def rest(variant: Variant) -> object:
+        return variant.model_dump(exclude={"title": True, "paper_row": True, "loss": {"dice", "bce"}})
+
+    return [
+        (alone, both)
+        for alone, one in variants.items()
+        for both, other in variants.items()
+        if one.loss.dice == 0 < other.loss.dice and other.loss.bce > 0 and rest(one) == rest(other)
+    ]
+
+
+def absent_runs(runs: pd.DataFrame, expected: Mapping[str, list[str]], seeds: list[int]) -> list[str]:
+    """Lists the runs that the configuration asks for and the scores lack, as `split/variant/seed0`."""
+    present = set(zip(runs["split"], runs["variant"], runs["seed"], strict=True))
+    return [
+        f"{split}/{variant}/seed{seed}"
+        for split, variants in expected.items()
+        for variant in variants
+        for seed in seeds
+        if (split, variant, seed) not in present
+    ]

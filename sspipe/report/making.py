@@ -1,0 +1,127 @@
+"""The section "How it was made": data, software, machines, and what was not done."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import yaml
+
+from sspipe.config import Variant
+from sspipe.report import comparison, wording
+from sspipe.report.results import Results
+
+# Rows of a table of problems that a reader may still look through.
+MAX_PROBLEMS = 200
+MAX_ABSENT = 20
+
+
+def making_section(results: Results) -> dict[str, Any]:
+    """Gathers what the page says about how the experiment was made."""
+    problems = results.data["footprints"]["problems"]
+    return {
+        "data_facts": _data_facts(results.data),
+        "problems": problems[:MAX_PROBLEMS],
+        "problem_count": len(problems),
+        "machine_facts": _machine_facts(results.trains),
+        "trainings": _trainings(results),
+        "settings": yaml.safe_dump(results.settings, sort_keys=False, allow_unicode=True, width=100),
+        "not_done": _not_done(results),
+    }
+
+
+def parameter_note(variants: Mapping[str, Variant]) -> str:
+    """Says how our parameter counts and the paper's belong together."""
+    text = (
+        "Parameters are counted in two ways: each weight once, and with the encoder counted twice, which is how a "
+        "common implementation's summary gives the paper's 44M for UNet16 (29.31M unique, 44.02M with the encoder "
+        "twice; our inference). The paper's 36M for the network without skip connections cannot be reproduced: with "
+        "the encoder counted twice it has 38.5M at full width, and fewer if each weight counts once."
+    )
+    widths = sorted({variant.model.width for variant in variants.values()})
+    if widths != [1.0]:
+        scaled = wording.listed([f"{width:g}" for width in widths])
+        text += f" The networks here have {scaled} times the paper's channels, so their counts are smaller."
+    return text
+
+
+def _data_facts(data: Mapping[str, Any]) -> list[tuple[str, str]]:
+    footprints = data["footprints"]
+    turned = data["orientation"]
+    return [
+        ("Tiles", f"{data['tiles']:,} from {data['strips']:,} flight strips"),
+        ("Orientation", f"{turned.get('0', 0):,} tiles seen from the north, {turned.get('1', 0):,} from the south"),
+        ("No-data", f"{wording.percent(data['no_data_fraction'])} of radar pixels on average"),
+        ("Buildings", f"{data['buildings']:,} footprints over all tiles (a building on several tiles counts on each)"),
+        (
+            "Footprints",
+            f"{footprints['kept']:,} kept, of which {footprints['repaired']:,} repaired; "
+            f"{footprints['skipped']:,} skipped",
+        ),
+    ]
+
+
+def _machine_facts(trains: list[dict[str, Any]]) -> list[tuple[str, str]]:
+    def distinct(values: list[Any]) -> str:
+        words = sorted({str(value) for value in values if value})
+        return wording.listed(words, most=6) if words else "not recorded"
+
+    versions: dict[str, list[Any]] = {}
+    for record in trains:
+        for name, version in record["versions"].items():
+            versions.setdefault(name, []).append(version)
+    return [
+        ("Versions", ", ".join(f"{name} {distinct(found)}" for name, found in sorted(versions.items()))),
+        ("Commit", distinct([record["commit"] for record in trains])),
+        ("Device", distinct([record["device"] for record in trains])),
+        ("Trainings", f"{len(trains)}, {wording.time(sum(record['seconds'] for record in trains))} in all"),
+        ("Dates", f"{min(record['started'] for record in trains)} to {max(record['finished'] for record in trains)}"),
+    ]
+
+
+def _trainings(results: Results) -> list[dict[str, Any]]:
+    rows = []
+    by_run = {(record["split"], record["variant"], record["seed"]): record for record in results.trains}
+    for run in results.runs[["split", "variant", "seed"]].itertuples(index=False):
+        record = by_run[tuple(run)]
+        best = record["best"]
+        rows.append(
+            {
+                "folder": f"train/{run.split}/{run.variant}/seed{run.seed}",
+                "tiles": f"{record['tiles']['train']} + {record['tiles']['validation']}",
+                "epoch": f"{best['epoch']} of stage {best['stage']}",
+                "iou": best["validation_iou"],
+                "seconds": record["seconds"],
+                "device": record["device"],
+                "finished": record["finished"],
+            }
+        )
+    return rows
+
+
+def _not_done(results: Results) -> list[str]:
+    config = results.config
+    lines = []
+    expected = {split: list(config.variants_of(split)) for split in config.splits}
+    absent = comparison.absent_runs(results.runs, expected, list(config.seeds))
+    if absent:
+        lines.append(
+            f"Runs that the configuration asks for and that have no scores: {wording.listed(absent, MAX_ABSENT)}."
+        )
+    unread = [name for name in config.splits if name not in results.splits]
+    if unread:
+        lines.append(f"Splits without any score: {wording.listed(unread)}.")
+    for split in results.splits:
+        left_out = [name for name in config.variants if name not in config.variants_of(split)]
+        if left_out:
+            lines.append(f"By configuration, not trained on the {split} split: {wording.listed(left_out, MAX_ABSENT)}.")
+    if len(config.seeds) == 1:
+        lines.append("One seed a variant: how far scores spread between trainings of the same variant is not known.")
+    lines += [
+        f"The intervals resample test tiles ({config.score.bootstrap_samples} times); they hold the spread between "
+        "places, not that between trainings.",
+        "Variants are not compared tile by tile: intervals that overlap do not show that two variants are equal.",
+        "No ensembles, and no averaging over turned or flipped copies at test time.",
+        "The paper names neither initialisation nor normalisation; the configuration above says what was taken.",
+    ]
+    return lines

@@ -1,0 +1,223 @@
+"""Everything the report is made from, read once into a few tables."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from sspipe.config import Config, Variant, load_config, validated
+from sspipe.errors import UserError
+from sspipe.files import read_json
+
+RUN = ["split", "variant", "seed"]
+SCORE_COLUMNS = [
+    *RUN,
+    "parameters_unique",
+    "parameters_paper_style",
+    "pixel_iou",
+    "pixel_iou_pooled",
+    "f1",
+    "precision",
+    "recall",
+    "tp",
+    "fp",
+    "fn",
+    "f1_low",
+    "f1_high",
+]
+COMPARISONS = ("test_against_train", "validation_against_train", "test_against_train_and_validation")
+
+
+@dataclass(frozen=True)
+class Results:
+    """What one experiment has produced. Splits, variants and seeds are in the order of the configuration.
+
+    Attributes:
+        config: the resolved configuration.
+        settings: the same as plain JSON content, to be printed.
+        variants: settings of each variant that was trained, as its training recorded them.
+        runs: one row per split, variant and seed: the columns of scores.csv, then title, role, paper_row, seconds.
+        epochs: one row per epoch of each run: the columns of metrics.jsonl, then split, variant, seed, and `step`, the
+            epoch counted over all stages from 1.
+        tile_scores: one row per run and test tile: the columns of the score stage's tiles.parquet, then split, variant,
+            seed.
+        tiles: one row per split and tile: the catalog's columns, then split and subset.
+        leakage: one row per split and comparison: split, kind, comparison, over_0, over_50, over_90, inside_union.
+        data: the content of catalog.json.
+        trains: the content of each train.json.
+    """
+
+    config: Config
+    settings: dict[str, Any]
+    variants: dict[str, Variant]
+    runs: pd.DataFrame
+    epochs: pd.DataFrame
+    tile_scores: pd.DataFrame
+    tiles: pd.DataFrame
+    leakage: pd.DataFrame
+    data: dict[str, Any]
+    trains: list[dict[str, Any]]
+
+    @property
+    def splits(self) -> list[str]:
+        """Splits that have scores."""
+        return list(self.runs["split"].unique())
+
+    def kind(self, split: str) -> str:
+        """`random` or `spatial`."""
+        kinds = self.leakage.loc[self.leakage["split"] == split, "kind"]
+        if kinds.empty:
+            raise UserError(f"split `{split}` has scores but no leakage audit; run assign_splits for it")
+        return str(kinds.iloc[0])
+
+
+def read_results(
+    *,
+    scores_csv: Path,
+    trains: Sequence[Path],
+    scores: Sequence[Path],
+    leakages: Sequence[Path],
+    splits: Sequence[Path],
+    catalog: Path,
+    catalog_report: Path,
+    settings: str,
+) -> Results:
+    """Reads the tables of a finished experiment.
+
+    Raises:
+        UserError: a file is missing or lacks a column, or a score has no training record.
+    """
+    content = json.loads(settings)
+    config = load_config(content)
+    records = [read_json(path) for path in trains]
+    variants = {record["variant"]: validated(Variant, record["settings"], "train.json") for record in records}
+    order = _order([*config.splits], [*config.variants, *sorted(variants)])
+    runs = order(_with_training(_read_scores(scores_csv), records, variants))
+    return Results(
+        config=config,
+        settings=content,
+        variants=variants,
+        runs=runs,
+        epochs=order(_read_epochs(trains, records)),
+        tile_scores=order(_read_tile_scores(scores)),
+        tiles=_read_tiles(splits, catalog),
+        leakage=_read_leakage(leakages),
+        data=read_json(catalog_report),
+        trains=records,
+    )
+
+
+def role_of(variant: Variant) -> str:
+    """Tells what a variant is for: `ceiling` sees EO at test, `floor` never sees it, any other is a `candidate`."""
+    if variant.test_view == "eo":
+        return "ceiling"
+    if all("eo" not in stage.views for stage in variant.stages):
+        return "floor"
+    return "candidate"
+
+
+def _read_scores(path: Path) -> pd.DataFrame:
+    try:
+        table = pd.read_csv(path, float_precision="round_trip", keep_default_na=True)
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such file; run the rule collect_scores") from None
+    missing = [name for name in SCORE_COLUMNS if name not in table.columns]
+    if missing:
+        raise UserError(f"{path}: lacks the columns {', '.join(missing)}; run the rule collect_scores again")
+    if table.empty:
+        raise UserError(f"{path}: holds no scores, so there is nothing to compare; run score_all")
+    # Whatever else it holds comes from train.json as well, which is read anyway.
+    return table[SCORE_COLUMNS]
+
+
+def _with_training(runs: pd.DataFrame, records: list[dict[str, Any]], variants: dict[str, Variant]) -> pd.DataFrame:
+    """Adds what only the training knows."""
+    training = pd.DataFrame(
+        [{**{key: record[key] for key in RUN}, "train_seconds": record["seconds"]} for record in records],
+        columns=[*RUN, "train_seconds"],
+    )
+    joined = runs.merge(training, on=RUN, how="left", validate="one_to_one")
+    lost = joined[~joined["variant"].isin(variants) | joined["train_seconds"].isna()]
+    if not lost.empty:
+        first = lost.iloc[0]
+        raise UserError(
+            f"{first['split']}/{first['variant']}/seed{first['seed']} has scores but no train.json among the inputs; "
+            "scores.csv and the trainings must come from the same experiment: run collect_scores again"
+        )
+    joined["title"] = [variants[name].title or name for name in joined["variant"]]
+    joined["role"] = [role_of(variants[name]) for name in joined["variant"]]
+    joined["paper_row"] = [variants[name].paper_row for name in joined["variant"]]
+    return joined
+
+
+def _read_epochs(trains: Sequence[Path], records: list[dict[str, Any]]) -> pd.DataFrame:
+    tables = []
+    for path, record in zip(trains, records, strict=True):
+        metrics = Path(path).with_name("metrics.jsonl")
+        try:
+            lines = [json.loads(line) for line in metrics.read_text().splitlines() if line.strip()]
+        except FileNotFoundError:
+            raise UserError(f"{metrics}: no such file; it is written by the training beside train.json") from None
+        except json.JSONDecodeError as error:
+            raise UserError(f"{metrics}: not valid JSON lines ({error}); train this variant again") from None
+        table = pd.DataFrame(lines).assign(**{key: record[key] for key in RUN})
+        table["step"] = range(1, len(table) + 1)
+        tables.append(table)
+    return pd.concat(tables, ignore_index=True)
+
+
+def _read_tile_scores(scores: Iterable[Path]) -> pd.DataFrame:
+    tables = []
+    for path in scores:
+        record = read_json(path)
+        table = _read_parquet(Path(path).with_name("tiles.parquet"))
+        tables.append(table.assign(**{key: record[key] for key in RUN}))
+    return pd.concat(tables, ignore_index=True)
+
+
+def _read_tiles(splits: Iterable[Path], catalog: Path) -> pd.DataFrame:
+    tiles = _read_parquet(catalog)
+    tables = []
+    for path in splits:
+        subsets = _read_parquet(path)[["tile_id", "subset"]]
+        tables.append(tiles.merge(subsets, on="tile_id", validate="one_to_one").assign(split=Path(path).stem))
+    return pd.concat(tables, ignore_index=True)
+
+
+def _read_leakage(leakages: Iterable[Path]) -> pd.DataFrame:
+    rows = []
+    for path in leakages:
+        record = read_json(path)
+        for comparison in COMPARISONS:
+            rows.append(
+                {"split": record["split"], "kind": record["kind"], "comparison": comparison, **record[comparison]}
+            )
+    return pd.DataFrame(rows)
+
+
+def _read_parquet(path: Path) -> pd.DataFrame:
+    try:
+        return pd.read_parquet(path)
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such file; run the rule that writes it") from None
+
+
+def _order(splits: list[str], variants: list[str]) -> Any:
+    """A function that sorts a table of runs as the configuration lists them; what it does not list comes last."""
+
+    def rank(names: list[str], column: pd.Series) -> pd.Series:
+        places = {name: place for place, name in reversed(list(enumerate(names)))}
+        return column.map(lambda name: places.get(name, len(names)))
+
+    def ordered(table: pd.DataFrame) -> pd.DataFrame:
+        keys = pd.DataFrame(
+            {"split": rank(splits, table["split"]), "variant": rank(variants, table["variant"]), "seed": table["seed"]}
+        )
+        return table.loc[keys.sort_values(RUN, kind="stable").index].reset_index(drop=True)
+
+    return ordered

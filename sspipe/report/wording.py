@@ -1,0 +1,128 @@
+"""Plain sentences and plain numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pandas as pd
+
+from sspipe.log import duration
+
+NONE = "–"
+
+
+def number(value: float | None, digits: int = 3) -> str:
+    """Formats a measure; a dash where there is none."""
+    return NONE if value is None or pd.isna(value) else f"{value:.{digits}f}"
+
+
+def signed(value: float, digits: int = 3) -> str:
+    """Formats a difference with its sign (a true minus sign)."""
+    return f"{value:+.{digits}f}".replace("-", "−")
+
+
+def percent(share: float | None) -> str:
+    """Formats a share: one decimal, so that 99.6 % is not 100 %."""
+    return NONE if share is None or pd.isna(share) else f"{100 * share:.1f} %"
+
+
+def millions(count: int) -> str:
+    """Formats a parameter count in millions with at least two significant digits."""
+    return f"{count / 1e6:.2f}M"
+
+
+def time(seconds: float | None) -> str:
+    """Formats seconds as h:mm:ss."""
+    return NONE if seconds is None or pd.isna(seconds) else duration(seconds)
+
+
+def listed(words: Sequence[str], most: int = 4) -> str:
+    """Joins words as in a sentence; a long list is cut and counted."""
+    words = list(words)
+    if len(words) > most:
+        words = [*words[: most - 1], f"{len(words) - most + 1} others"]
+    return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}"
+
+
+def interval(row: pd.Series) -> str:
+    """`0.432 [0.401, 0.463]`."""
+    return f"{number(row['f1'])} [{number(row['f1_low'])}, {number(row['f1_high'])}]"
+
+
+def best_sentence(table: pd.DataFrame) -> str:
+    """Says which variant does best on one split with radar alone at test, and which it cannot be told apart from.
+
+    Args:
+        table: rows of one split from `comparison.table_one`.
+    """
+    radar = table[(table["role"] != "ceiling") & table["f1"].notna()]
+    if radar.empty:
+        return "No variant that sees radar alone at test has a score on this split."
+    best = radar.loc[radar["f1"].idxmax()]
+    text = f"With radar alone at test, {best['title']} has the highest F1, {interval(best)}."
+    others = radar.drop(best.name)
+    if not others.empty:
+        overlapping = others[others["f1_high"] >= best["f1_low"]]
+        if overlapping.empty:
+            text += " No other radar variant's interval overlaps it."
+        elif len(overlapping) == len(others):
+            text += " The intervals of all the others overlap it, so these scores alone do not tell them apart."
+        else:
+            text += f" The interval overlaps that of {listed(list(overlapping['title']))}; the rest lie below it."
+    ceiling = table[(table["role"] == "ceiling") & table["f1"].notna()]
+    if not ceiling.empty:
+        top = ceiling.iloc[0]
+        text += f" The ceiling, which sees the optical image at test, reaches {interval(top)}."
+    return text
+
+
+def gap_sentence(gaps: pd.DataFrame, leakage: pd.DataFrame) -> str:
+    """Says how much higher the random split scores, and how much of its test ground training has seen.
+
+    Args:
+        gaps: rows of one pair of splits from `comparison.leak_gaps`.
+        leakage: `Results.leakage`.
+    """
+    if gaps.empty:
+        return "No variant was trained on both a random and a spatial split, so the gap between them is not known."
+    random, spatial = gaps.iloc[0][["random_split", "spatial_split"]]
+
+    def covered(split: str) -> str:
+        rows = leakage[(leakage["split"] == split) & (leakage["comparison"] == "test_against_train")]
+        return percent(rows["over_50"].iloc[0]) if len(rows) else "an unknown share"
+
+    if len(gaps) == 1:
+        first = gaps.iloc[0]
+        size = f"{first['title']}: F1 {signed(first['gap'])}"
+    else:
+        size = f"F1 {signed(gaps['gap'].min())} to {signed(gaps['gap'].max())} over {len(gaps)} variants"
+    return (
+        f"Leak gap ({random} minus {spatial} split), {size}. A single training tile covers more than half of "
+        f"{covered(random)} of the test tiles of the {random} split, and of {covered(spatial)} on the {spatial} split. "
+        "The two splits are tested on different places, so the gap holds their difference in difficulty too."
+    )
+
+
+def loss_sentence(epochs: pd.DataFrame, alone: str, both: str) -> str:
+    """Says what Fig. 2's comparison shows: the best validation IoU, and how much it jumps from epoch to epoch.
+
+    Args:
+        epochs: `Results.epochs` of one split.
+        alone: name of the variant trained with BCE alone.
+        both: name of the one trained with BCE + Dice.
+    """
+
+    def told(variant: str) -> tuple[str, str]:
+        last = epochs[(epochs["variant"] == variant) & (epochs["stage"] == epochs["stages"])]
+        runs = [run["validation_iou"] for _, run in last.groupby("seed")]
+        best = sum(run.max() for run in runs) / len(runs)
+        # The later half: early on both climb, and a climb is not a jump.
+        jumps = sum(run.iloc[len(run) // 2 :].diff().abs().mean() for run in runs) / len(runs)
+        return number(best), number(jumps)
+
+    (best_alone, jump_alone), (best_both, jump_both) = told(alone), told(both)
+    return (
+        f"Best validation pixel IoU: {best_alone} with BCE alone, {best_both} with BCE + Dice. Mean change from one "
+        f"epoch to the next in the later half: {jump_alone} and {jump_both}. The paper reports better stability and "
+        "higher validation accuracy with both losses."
+    )

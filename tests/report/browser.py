@@ -1,0 +1,88 @@
+"""A real browser for tests: Chromium through playwright, without a network."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+SCREENSHOTS = Path(__file__).parents[1] / "screenshots"
+# Quiet start: nothing of the browser's own looks for the network.
+ARGUMENTS = [
+    "--no-sandbox",  # it cannot nest inside most containers, and the pages are ours
+    "--disable-gpu",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--disable-quic",
+    "--hide-scrollbars",
+]
+NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Any]:
+    """One Chromium for all tests. Without one, tests fail on CI (env CI) and are skipped elsewhere, with the reason."""
+    try:
+        from playwright.sync_api import sync_playwright
+    except ImportError:
+        _give_up("playwright is not installed (pip install playwright)")
+    with sync_playwright() as playwright:
+        executable = _executable(Path(playwright.chromium.executable_path))
+        if executable is None:
+            _give_up(f"no browser: none of {', '.join(NAMES)} is on PATH and playwright has none of its own")
+        chromium = playwright.chromium.launch(executable_path=executable, args=ARGUMENTS)
+        yield chromium
+        chromium.close()
+
+
+@contextmanager
+def opened(browser: Any, page_file: Path, width: int = 1280, height: int = 900, **context: Any) -> Iterator[Any]:
+    """Opens a file and yields the page; `page.complaints` lists console errors, `page.requested` every address asked for.
+
+    Args:
+        browser: the fixture.
+        page_file: an HTML file.
+        width: of the window, CSS px.
+        height: of the window, CSS px.
+        context: options of the browser context, such as color_scheme="dark".
+    """
+    with_context = browser.new_context(viewport={"width": width, "height": height}, **context)
+    page = with_context.new_page()
+    page.complaints, page.requested = [], []
+    page.on("console", lambda message: page.complaints.append(message.text) if message.type == "error" else None)
+    page.on("pageerror", lambda error: page.complaints.append(str(error)))
+    page.on("request", lambda request: page.requested.append(request.url))
+    try:
+        page.goto(page_file.resolve().as_uri(), wait_until="load")
+        yield page
+    finally:
+        with_context.close()
+
+
+def screenshot(page: Any, name: str) -> Path:
+    """Saves the whole page as tests/screenshots/{name}.png, for people to look at."""
+    SCREENSHOTS.mkdir(exist_ok=True)
+    target = SCREENSHOTS / f"{name}.png"
+    page.screenshot(path=str(target), full_page=True)
+    return target
+
+
+def _executable(own: Path) -> str | None:
+    for name in NAMES:
+        found = shutil.which(name)
+        if found:
+            return found
+    return str(own) if own.is_file() else None
+
+
+def _give_up(reason: str) -> None:
+    if os.environ.get("CI"):
+        pytest.fail(reason)
+    pytest.skip(reason)
