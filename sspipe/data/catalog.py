@@ -185,16 +185,17 @@ def _in_one_message(raw: Path, problems: list[Problem], tiles: int) -> str:
     lines = [f"  {problem}" for problem in problems[:LISTED_PROBLEMS]]
     if len(problems) > LISTED_PROBLEMS:
         lines.append(f"  ... and {len(problems) - LISTED_PROBLEMS} more")
-    return f"{raw}: {len(problems)} problems in {tiles} tiles:\n" + "\n".join(lines)
+    many = "1 problem" if len(problems) == 1 else f"{len(problems)} problems"
+    return f"{raw}: {many} in {tiles} tiles:\n" + "\n".join(lines)
 
 
 def _say_what_is_left_out(raw: Path, sar_files: dict[str, Path], strange: list[Path]) -> None:
     if strange:
-        warn(f"index_tiles: {len(strange)} files left out because of their names, such as {strange[0].name}")
+        warn(f"index_tiles: files left out because of their names: {len(strange)}, such as {strange[0].name}")
     for product in (spacenet6.EO, spacenet6.LABELS):
         alone = sorted(spacenet6.tiles_in(raw, product)[0].keys() - sar_files.keys())
         if alone:
-            warn(f"index_tiles: {len(alone)} {product.folder} files left out, having no SAR image, such as {alone[0]}")
+            warn(f"index_tiles: {product.folder} files left out, having no SAR image: {len(alone)}, such as {alone[0]}")
 
 
 def _example() -> str:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
 import shapely
 from shapely.geometry import shape
 
@@ -83,12 +85,13 @@ def mended(geometry: Any) -> tuple[shapely.Geometry | None, str | None]:
         kind = geometry.get("type") if isinstance(geometry, dict) else geometry
         return None, f"is a {kind}, not a polygon"
     try:
-        polygon = shapely.force_2d(shape(geometry))
+        with np.errstate(invalid="ignore"):  # coordinates that are not finite are told below
+            polygon = shapely.force_2d(shape(geometry))
     except (ValueError, TypeError, KeyError, IndexError, shapely.errors.ShapelyError) as error:
         return None, f"is malformed ({error})"
     if polygon.is_empty:
         return None, "is empty"
-    if not all(map(_finite, shapely.get_coordinates(polygon).ravel())):
+    if not np.isfinite(shapely.get_coordinates(polygon)).all():
         return None, "has coordinates that are not finite"
     if polygon.is_valid and polygon.area > 0:
         return polygon, None
@@ -121,7 +124,7 @@ def _features(path: Path) -> list[dict[str, Any]]:
 
 def _integer(value: Any, otherwise: int) -> int:
     number = _number(value)
-    return int(number) if _finite(number) else otherwise
+    return int(number) if math.isfinite(number) else otherwise
 
 
 def _number(value: Any) -> float:
@@ -129,8 +132,4 @@ def _number(value: Any) -> float:
     try:
         return float(value)
     except (TypeError, ValueError):
-        return float("nan")
-
-
-def _finite(number: float) -> bool:
-    return number - number == 0
+        return math.nan

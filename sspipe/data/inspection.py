@@ -105,7 +105,9 @@ def _inspect_image(request: TileRequest, product: Product, problems: list[Proble
         return None
     if pixels.dtype.kind == "f" and not np.isfinite(pixels).all():
         count = int((~np.isfinite(pixels)).sum())
-        problems.append(Problem(name, f"{count} values are not finite", "numbers, and 0 for no-data", FETCH_AGAIN))
+        problems.append(
+            Problem(name, f"values that are not finite: {count}", "numbers, and 0 for no-data", FETCH_AGAIN)
+        )
     return _Image(origin_m, no_data_fraction(pixels))
 
 
