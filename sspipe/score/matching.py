@@ -16,6 +16,7 @@ All pairs of all tiles are found with one spatial index and measured in vectoris
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 import pandas as pd
@@ -205,14 +206,14 @@ def _take_turns(
     """
     order = np.lexsort((pairs.truth, turn_of[pairs.proposal]))
     ordered_proposal = pairs.proposal[order]
-    starts = np.flatnonzero(np.r_[True, ordered_proposal[1:] != ordered_proposal[:-1]]) if len(order) else order
-    stops = np.r_[starts[1:], len(order)]
+    changes = np.flatnonzero(ordered_proposal[1:] != ordered_proposal[:-1]) + 1
+    edges = np.unique(np.concatenate([[0], changes, [len(order)]])).tolist()
     truth_of = pairs.truth[order].tolist()
     iou_of = pairs.iou[order].tolist()
     truth_iou, proposal_iou = np.zeros(truths), np.zeros(proposals)
     truth_matched, proposal_matched = np.zeros(truths, bool), np.zeros(proposals, bool)
     taken: set[int] = set()
-    for start, stop in zip(starts.tolist(), stops.tolist(), strict=True):
+    for start, stop in pairwise(edges):
         best, best_iou = -1, 0.0
         for position in range(start, stop):
             # Strictly larger: of equally good buildings the first in the file is taken.
