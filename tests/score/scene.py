@@ -1,0 +1,107 @@
+"""A few test tiles with truth and predictions, written as the earlier stages write them."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import geopandas as gpd
+import numpy as np
+import pandas as pd
+import shapely
+from rasterio.features import rasterize
+
+from sspipe.predict.polygons import extract_polygons
+from sspipe.score.stage import score_polygons
+
+SIZE = 48
+PIXEL_M = 0.5
+SETTINGS = {"iou_threshold": 0.5, "min_area_px": 20}
+
+
+@dataclass
+class Scene:
+    """Paths of a written scene, and its stages with these paths filled in."""
+
+    folder: Path
+
+    def extract(self) -> None:
+        extract_polygons(
+            probabilities=self.folder / "probabilities.npy",
+            catalog=self.folder / "catalog.parquet",
+            interior_threshold=0.5,
+            border_threshold=0.5,
+            min_area_px=20,
+            simplify_px=0,
+            out_parquet=self.folder / "polygons.parquet",
+            out_gpkg=self.folder / "polygons.gpkg",
+            out_submission=self.folder / "submission.csv",
+        )
+
+    def score(self, **changed) -> dict:
+        arguments = {
+            "submission": self.folder / "submission.csv",
+            "truth": self.folder / "truth.csv",
+            "catalog": self.folder / "catalog.parquet",
+            "footprints": self.folder / "footprints.parquet",
+            "probabilities": self.folder / "probabilities.npy",
+            "interior_threshold": 0.5,
+            **SETTINGS,
+            "bootstrap_samples": 200,
+            "out_scores": self.folder / "scores.json",
+            "out_tiles": self.folder / "tiles.parquet",
+            "out_buildings": self.folder / "buildings.parquet",
+        }
+        score_polygons(**{**arguments, **changed})
+        return json.loads((self.folder / "scores.json").read_text())
+
+
+def write_scene(
+    folder: Path, truth: dict[str, list], predicted: dict[str, list], others: tuple[str, ...] = ()
+) -> Scene:
+    """Writes a scene.
+
+    Args:
+        folder: where to.
+        truth: buildings of each test tile, pixel polygons.
+        predicted: what is predicted, perfectly sharp, of each test tile.
+        others: tiles of the truth's file that are not test tiles.
+    """
+    tile_ids = list(truth)
+    eastings = {tile_id: 594000.0 + 100 * number for number, tile_id in enumerate([*tile_ids, *others])}
+    northing = 5750000.0
+    pd.DataFrame(
+        {
+            "tile_id": list(eastings),
+            "easting_m": list(eastings.values()),
+            "northing_m": northing,
+            "pixel_m": PIXEL_M,
+            "size_px": SIZE,
+        }
+    ).to_parquet(folder / "catalog.parquet")
+    rows, on_map = [], []
+    for tile_id in eastings:
+        shapes = truth.get(tile_id, [shapely.box(1, 1, 20, 20)])
+        for number, shape in enumerate(shapes, start=1):
+            rows.append((tile_id, number, f"{shape.wkt}", 3.0 * number, 3.0 * number, 0.1))
+            metres = shapely.affinity.affine_transform(shape, [PIXEL_M, 0, 0, -PIXEL_M, eastings[tile_id], northing])
+            on_map.append((tile_id, number, 3.0 * number, metres))
+        if not shapes:
+            rows.append((tile_id, 0, "POLYGON EMPTY", None, None, None))
+    heights = [f"{kind}_Building_Height" for kind in ("Mean", "Median", "StdDev")]
+    columns = ["ImageId", "TileBuildingId", "PolygonWKT_Pix", *heights]
+    pd.DataFrame(rows, columns=columns).to_csv(folder / "truth.csv", index=False)
+    table = pd.DataFrame(on_map, columns=["tile_id", "building_id", "height_m", "geometry"])
+    gpd.GeoDataFrame(table, geometry="geometry", crs="EPSG:32631").to_parquet(folder / "footprints.parquet")
+
+    masks = np.zeros((len(tile_ids), 2, SIZE, SIZE), np.float16)
+    for row, tile_id in enumerate(tile_ids):
+        if predicted[tile_id]:
+            masks[row, 0] = rasterize(predicted[tile_id], (SIZE, SIZE), dtype=np.uint8)
+    np.save(folder / "probabilities.npy", masks)
+    described = {"split": "spatial", "variant": "ss_rsc", "seed": 1, "tile_ids": tile_ids, "size_px": SIZE}
+    (folder / "probabilities.json").write_text(json.dumps(described))
+    scene = Scene(folder)
+    scene.extract()
+    return scene

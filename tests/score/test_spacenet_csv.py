@@ -1,0 +1,77 @@
+"""Reading SpaceNet CSVs: what is read is what is written, and errors say where."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from sspipe.errors import UserError
+from sspipe.score.spacenet_csv import read_spacenet_csv
+
+SQUARE = '"POLYGON ((0 0, 2 0, 2 2, 0 2, 0 0))"'
+
+
+@pytest.fixture
+def write(tmp_path):
+    def written(text: str):
+        path = tmp_path / "some.csv"
+        path.write_text(text)
+        return path
+
+    return written
+
+
+def test_columns_are_read_and_others_ignored(write):
+    path = write(
+        "ImageId,TileBuildingId,PolygonWKT_Pix,Mean_Building_Height,Colour\n"
+        f"007,3,{SQUARE},4.5,red\nNA,,POLYGON EMPTY,,\n"
+    )
+    table = read_spacenet_csv(path)
+    assert table["image_id"].tolist() == ["007", "NA"]
+    assert table["building_id"].tolist() == ["3", ""]
+    assert table["geometry"].iloc[0].area == 4
+    assert table["geometry"].iloc[1].is_empty
+    assert table["height_m"].iloc[0] == 4.5
+    assert np.isnan(table["height_m"].iloc[1])
+
+
+def test_without_confidence_every_row_ties(write):
+    assert read_spacenet_csv(write(f"ImageId,PolygonWKT_Pix\na,{SQUARE}\n"))["confidence"].tolist() == [-np.inf]
+
+
+def test_other_images_are_not_even_parsed(write):
+    path = write(f"ImageId,PolygonWKT_Pix\na,{SQUARE}\nb,nonsense\n")
+    assert read_spacenet_csv(path, images=["a"])["image_id"].tolist() == ["a"]
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("ImageId,Wkt\na,b\n", ["line 1", "no column PolygonWKT_Pix", "ImageId, Wkt"]),
+        ("PolygonWKT_Pix\nPOLYGON EMPTY\n", ["line 1", "no column ImageId"]),
+        ("", ["empty"]),
+        (f"ImageId,PolygonWKT_Pix\na,{SQUARE}\na,POLYGON ((0 0\n", ["line 3", "PolygonWKT_Pix", "does not parse"]),
+        (f"ImageId,PolygonWKT_Pix\n\na,{SQUARE}\n\na,nonsense\n", ["line 5", "PolygonWKT_Pix", "nonsense"]),
+        ("ImageId,PolygonWKT_Pix\na,\n", ["line 2", "PolygonWKT_Pix", "POLYGON EMPTY"]),
+        ("ImageId,PolygonWKT_Pix\na,POINT (1 2)\n", ["line 2", "Point"]),
+        (f"ImageId,PolygonWKT_Pix\n,{SQUARE}\n", ["line 2", "ImageId", "blank"]),
+        (f"ImageId,PolygonWKT_Pix,Confidence\na,{SQUARE},high\n", ["line 2", "Confidence", "high"]),
+    ],
+)
+def test_faults_are_named_with_file_line_and_column(write, text, words):
+    path = write(text)
+    with pytest.raises(UserError) as caught:
+        read_spacenet_csv(path)
+    for word in [str(path), *words]:
+        assert word in str(caught.value)
+
+
+def test_line_is_right_below_a_cell_that_spans_lines(write):
+    path = write('ImageId,PolygonWKT_Pix\na,"POLYGON ((0 0,\n2 0, 2 2, 0 0))"\nb,nonsense\n')
+    with pytest.raises(UserError, match="line 4"):
+        read_spacenet_csv(path)
+
+
+def test_missing_file_is_named(tmp_path):
+    with pytest.raises(UserError, match=r"nowhere\.csv: no such file"):
+        read_spacenet_csv(tmp_path / "nowhere.csv")
