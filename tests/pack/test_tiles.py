@@ -1,0 +1,193 @@
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+
+import geopandas
+import numpy as np
+import pandas as pd
+import pytest
+import rasterio
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sspipe.data.catalog import index_tiles
+from sspipe.errors import UserError
+from sspipe.pack.masks import tile_masks
+from sspipe.pack.orientation import restore
+from sspipe.pack.tiles import pack_tiles, rows_of_shard, sar_to_float16
+from tests.data.small_scene import PIXEL_M, SIZE_PX, write_scene
+
+PADDED_PX = 96
+
+
+@pytest.fixture(scope="module")
+def indexed(tmp_path_factory):
+    """Six tiles on disk, three of each orientation, and their catalog and footprints."""
+    folder = tmp_path_factory.mktemp("indexed")
+    write_scene(folder / "raw")
+    index_tiles(
+        raw=folder / "raw",
+        size_px=SIZE_PX,
+        pixel_m=PIXEL_M,
+        out_catalog=folder / "catalog.parquet",
+        out_footprints=folder / "footprints.parquet",
+        out_report=folder / "catalog.json",
+        processes=1,
+    )
+    return folder
+
+
+def pack(indexed, out, **changes):
+    settings = {"shard": 0, "shards": 1, "size_px": SIZE_PX, "padded_px": PADDED_PX, "orientation": "rotate180"}
+    paths = {
+        "catalog": indexed / "catalog.parquet",
+        "footprints": indexed / "footprints.parquet",
+        "raw": indexed / "raw",
+    }
+    pack_tiles(out=out, **{"border_px": 3, **settings, **paths, **changes})
+    return json.loads((out / "manifest.json").read_text())
+
+
+def read(path):
+    with rasterio.open(path) as image:
+        return image.read()
+
+
+@pytest.mark.parametrize("turn", ["rotate180", "flipud", "none"])
+def test_every_packed_tile_is_restored_to_the_pixels_of_its_files(indexed, tmp_path, turn):
+    pack(indexed, tmp_path / "0", orientation=turn)
+    catalog = pd.read_parquet(indexed / "catalog.parquet")
+    tiles = pd.read_parquet(tmp_path / "0" / "tiles.parquet")
+    assert tiles["tile_id"].tolist() == catalog["tile_id"].tolist() and tiles["row"].tolist() == list(range(6))
+    assert sorted(tiles["orientation"].unique()) == [0, 1]
+    sar, eo = (np.load(tmp_path / "0" / f"{view}.npy") for view in ("sar", "eo"))
+    assert (sar.dtype, eo.dtype) == (np.float16, np.uint16)
+    for tile, row in zip(catalog.itertuples(), tiles.itertuples(), strict=True):
+        assert tile.orientation == row.orientation
+        raw_sar, raw_eo = read(indexed / "raw" / tile.sar_path), read(indexed / "raw" / tile.eo_path)
+        restored = restore(sar[row.row], row.orientation, turn, SIZE_PX)
+        np.testing.assert_allclose(restored.astype(np.float32), raw_sar, rtol=2**-11, atol=1e-7)
+        assert ((restored == 0) == (raw_sar == 0)).all()
+        assert (restore(eo[row.row], row.orientation, turn, SIZE_PX) == raw_eo).all()
+
+
+def test_masks_are_turned_with_their_tile(indexed, tmp_path):
+    pack(indexed, tmp_path / "0")
+    masks = np.load(tmp_path / "0" / "masks.npy")
+    catalog = pd.read_parquet(indexed / "catalog.parquet")
+    footprints = geopandas.read_parquet(indexed / "footprints.parquet")
+    assert masks.dtype == np.uint8 and set(np.unique(masks)) == {0, 1}
+    for row, tile in enumerate(catalog.itertuples()):
+        mine = list(footprints.loc[footprints["tile_id"] == tile.tile_id, "geometry"])
+        expected = tile_masks(mine, tile.easting_m, tile.northing_m, PIXEL_M, SIZE_PX, 3)
+        assert expected[0].sum() == 12 * 8 * 4
+        assert (restore(masks[row], tile.orientation, "rotate180", SIZE_PX) == expected).all()
+
+
+def test_a_building_lies_where_it_was_drawn_after_turning(indexed, tmp_path):
+    """The scene's building begins 5 m east and 12 m south of the corner: rows 24 to 40, columns 10 to 34."""
+    pack(indexed, tmp_path / "0")
+    interior = np.load(tmp_path / "0" / "masks.npy")[0, 0]  # of orientation 1
+    rows, columns = np.nonzero(interior)
+    assert (rows.min(), rows.max() + 1) == (SIZE_PX - 40, SIZE_PX - 24)
+    assert (columns.min(), columns.max() + 1) == (SIZE_PX - 34, SIZE_PX - 10)
+
+
+def test_padding_is_no_data_in_all_arrays(indexed, tmp_path):
+    pack(indexed, tmp_path / "0")
+    for name in ("sar", "eo", "masks"):
+        array = np.load(tmp_path / "0" / f"{name}.npy")
+        assert array.shape[-2:] == (PADDED_PX, PADDED_PX)
+        assert not array[..., SIZE_PX:, :].any() and not array[..., SIZE_PX:].any()
+
+
+def test_the_manifest_holds_the_checksum_and_shape_of_every_file(indexed, tmp_path):
+    manifest = pack(indexed, tmp_path / "0", border_px=2)
+    assert {key: manifest[key] for key in ("shard", "shards", "tiles", "size_px", "padded_px", "orientation")} == {
+        "shard": 0,
+        "shards": 1,
+        "tiles": 6,
+        "size_px": SIZE_PX,
+        "padded_px": PADDED_PX,
+        "orientation": "rotate180",
+    }
+    assert manifest["border_px"] == 2
+    assert {path.name for path in (tmp_path / "0").iterdir()} == {*manifest["files"], "manifest.json"}
+    for name, entry in manifest["files"].items():
+        content = (tmp_path / "0" / name).read_bytes()
+        assert (entry["bytes"], entry["sha256"]) == (len(content), hashlib.sha256(content).hexdigest())
+        if name.endswith(".npy"):
+            array = np.load(tmp_path / "0" / name, mmap_mode="r")
+            assert (entry["shape"], entry["dtype"]) == (list(array.shape), array.dtype.name)
+
+
+def test_all_shards_together_hold_what_one_shard_holds(indexed, tmp_path):
+    pack(indexed, tmp_path / "whole")
+    folders = [tmp_path / str(shard) for shard in range(8)]  # more shards than tiles: some are empty
+    counts = [pack(indexed, folder, shard=shard, shards=8)["tiles"] for shard, folder in enumerate(folders)]
+    assert sum(counts) == 6 and 0 in counts
+    for name in ("sar", "eo", "masks"):
+        parts = np.concatenate([np.load(folder / f"{name}.npy") for folder in folders])
+        assert (parts == np.load(tmp_path / "whole" / f"{name}.npy")).all()
+
+
+@given(st.integers(0, 4000), st.integers(1, 64))
+def test_every_row_of_the_catalog_goes_to_the_shard_of_its_share(tiles, shards):
+    rows = [row for shard in range(shards) for row in rows_of_shard(tiles, shard, shards)]
+    assert rows == list(range(tiles))
+    for shard in range(shards):
+        assert all(row * shards // tiles == shard for row in rows_of_shard(tiles, shard, shards))
+
+
+@given(st.lists(st.floats(-100, 100, width=32), min_size=1, max_size=50))
+def test_rounding_sar_moves_a_value_little_and_makes_no_data_of_none(values):
+    image = np.array(values, np.float32)
+    halved = sar_to_float16(image)
+    assert ((halved == 0) == (image == 0)).all()
+    assert (np.abs(halved.astype(np.float64) - image) <= np.maximum(np.abs(image) * 2.0**-11, 6e-8)).all()
+
+
+def test_the_smallest_valid_values_stay_valid():
+    tiny = np.array([1e-5, 1e-9, -1e-30, 1e-45, 0.0], np.float32)
+    assert (sar_to_float16(tiny) != 0).tolist() == [True, True, True, True, False]
+
+
+@pytest.mark.parametrize("value", [70000.0, np.inf, np.nan])
+def test_values_that_float16_cannot_hold_are_refused(value):
+    with pytest.raises(ValueError, match="65504"):
+        sar_to_float16(np.array([1.0, value], np.float32))
+
+
+@pytest.fixture
+def damaged(indexed, tmp_path):
+    """A copy of the scene whose images a test may damage."""
+    shutil.copytree(indexed, tmp_path / "scene")
+    return tmp_path / "scene"
+
+
+def refusal(folder, **changes):
+    out = folder.parent / "pack" / "0"
+    with pytest.raises(UserError) as error:
+        pack(folder, out, **changes)
+    assert not out.parent.exists() or not list(out.parent.iterdir())
+    return str(error.value)
+
+
+def test_a_tile_truncated_after_indexing_is_told_and_no_shard_is_left(damaged):
+    path = damaged / "raw" / pd.read_parquet(damaged / "catalog.parquet")["eo_path"].iloc[4]
+    path.write_bytes(path.read_bytes()[:-3000])
+    assert f"{path}: cannot be read" in refusal(damaged)
+
+
+def test_a_tile_replaced_after_indexing_is_told(damaged):
+    tiles = pd.read_parquet(damaged / "catalog.parquet")
+    path = damaged / "raw" / tiles["sar_path"].iloc[0]
+    path.write_bytes((damaged / "raw" / tiles["eo_path"].iloc[0]).read_bytes())
+    message = refusal(damaged)
+    assert f"{path}: uint16 of shape (4, 64, 64), expected float32 of shape (4, 64, 64)" in message
+
+
+def test_another_tile_size_in_the_config_is_told(damaged):
+    assert "its tiles measure 64 px, and tiles.size_px is 60" in refusal(damaged, size_px=60)
