@@ -1,6 +1,6 @@
 """Write envs/lock.txt, envs/lock-test.txt and envs/sspipe.yaml from pyproject.toml, workflow.in and test.in.
 
-Run it by `make relock`, under Python 3.11: what it picks there is checked to be installable on 3.12 as well.
+Run it by `make relock`, under Python 3.11: what is newest there runs on both Pythons.
 pip does the resolving (`--dry-run --report`); nothing is installed.
 """
 
@@ -42,7 +42,7 @@ def resolve(wanted: list[str]) -> dict[str, str]:
     """Ask pip which versions meet `wanted`; name -> version, sorted by name."""
     with tempfile.TemporaryDirectory() as folder:
         report = Path(folder) / "report.json"
-        pip = [sys.executable, "-m", "pip", "install", "--quiet", "--dry-run", "--ignore-installed"]
+        pip = [sys.executable, "-m", "pip", "install", "-qq", "--dry-run", "--ignore-installed"]
         subprocess.run([*pip, "--report", str(report), *wanted], check=True)
         found = [item["metadata"] for item in json.loads(report.read_text())["install"]]
     versions = {item["name"]: item["version"].split("+")[0] for item in found}
@@ -60,8 +60,8 @@ def write_conda(path: Path, versions: dict[str, str]) -> None:
     """Write the conda environment. Self-contained, because Snakemake copies this one file away before it is used."""
     head = [
         "# The same versions as lock.txt, as a conda environment. Written by `make relock`; do not edit.",
-        "# Python and pip come from conda, the rest from the Python package index, so that laptop and cluster run the same",
-        "# builds; sspipe.post-deploy.sh adds solaris.",
+        "# Python and pip come from conda, the rest from the Python package index, so that laptop and cluster run the",
+        "# same builds; sspipe.post-deploy.sh adds solaris.",
         "channels:",
         "  - conda-forge",
         "  - nodefaults",
