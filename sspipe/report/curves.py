@@ -8,6 +8,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.ticker import MaxNLocator
 
 from sspipe.report.style import BLUE, GREEN, GREY, MUTED, ORANGE, is_narrow, styled
 
@@ -41,9 +42,10 @@ def learning_figure(epochs: pd.DataFrame, width_in: float) -> Figure:
             iou.plot(best["step"], best["validation_iou"], marker="o", color=GREEN, markersize=4)
         loss.set(ylabel="loss", xlabel="epoch")
         loss.set_ylim(bottom=0)
-        iou.set(ylabel="validation IoU", xlabel="epoch", ylim=(0, highest))
+        iou.set(ylabel="IoU" if is_narrow(width_in) else "validation IoU", xlabel="epoch", ylim=(0, highest))
         for axis in (loss, iou):
             _mark_stages(axis, runs)
+            axis.xaxis.set_major_locator(MaxNLocator(nbins=4, integer=True))
     handles = [
         Line2D([], [], color=BLUE, label="training loss"),
         Line2D([], [], color=ORANGE, linestyle=(0, (4, 1.5)), label="validation loss"),
@@ -74,6 +76,8 @@ def loss_figure(epochs: pd.DataFrame, alone: str, both: str, width_in: float) ->
             iou.plot(run["step"], run["validation_iou"], color=colour, linestyle=dashes, linewidth=1.8)
     bce.set(title="BCE on the training tiles", xlabel="epoch")
     bce.set_ylim(bottom=0)
+    bce.xaxis.set_major_locator(MaxNLocator(integer=True))
+    iou.xaxis.set_major_locator(MaxNLocator(integer=True))
     iou.set(title="Pixel IoU on the validation tiles", xlabel="epoch")
     iou.set_ylim(bottom=0)
     handles = [
@@ -96,6 +100,6 @@ def _mark_stages(axis: Axes, runs: pd.DataFrame) -> None:
             axis.axvline(step - 0.5, color=GREY, linewidth=1, linestyle=":")
         label = " + ".join(VIEW_WORDS[view] for view in views)
         axis.annotate(
-            label, (step if step == 1 else step - 0.5, 1), (3, -1), xycoords=("data", "axes fraction"),
-            textcoords="offset points", va="top", fontsize=8, color=MUTED,
+            label, (step if step == 1 else step - 0.5, 1), (2, 1), xycoords=("data", "axes fraction"),
+            textcoords="offset points", va="bottom", fontsize=8, color=MUTED,
         )  # fmt: skip

@@ -2,26 +2,28 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.collections import PatchCollection
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.patches import Patch, Rectangle
+from matplotlib.patches import Rectangle
 from matplotlib.transforms import blended_transform_factory
 
 from sspipe.report.style import BLUE, GREEN, GREY, INK, LINE, MUTED, ORANGE, PURPLE, SURFACE, is_narrow, styled
 
 ROLE_COLOURS = {"candidate": BLUE, "floor": GREY, "ceiling": GREY}
 KIND_COLOURS = {"random": ORANGE, "spatial": BLUE}
-# Drawn in this order: what matters most lies on top.
-SUBSET_COLOURS = {
-    "guard": GREY,
-    "validation_guard": PURPLE,
-    "train": BLUE,
-    "validation": GREEN,
-    "test": ORANGE,
+# Colour and marker; drawn in this order, so that what matters most lies on top.
+SUBSET_MARKS = {
+    "guard": (GREY, "X"),
+    "validation_guard": (PURPLE, "X"),
+    "train": (BLUE, "o"),
+    "validation": (GREEN, "s"),
+    "test": (ORANGE, "D"),
 }
 SUBSET_WORDS = {
     "train": "training",
@@ -49,27 +51,32 @@ def f1_figure(table: pd.DataFrame, runs: pd.DataFrame, width_in: float, paper_sp
         paper_splits: splits on which the paper's F1 may stand beside ours.
     """
     splits = list(table["split"].unique())
-    names = list(dict.fromkeys(table["variant"]))
-    titles = dict(zip(table["variant"], table["title"], strict=True))
     narrow = is_narrow(width_in)
-    rows, columns = (len(splits), 1) if narrow else (1, len(splits))
-    height = 0.9 + len(names) * (0.46 if narrow else 0.36)
-    figure = Figure(figsize=(width_in, rows * height), layout="constrained")
-    axes = figure.subplots(rows, columns, squeeze=False, sharex=True, sharey=not narrow).flat
+    names = _display_order(table)
+    titles = dict(zip(table["variant"], table["title"], strict=True))
+    ran = {split: set(table.loc[table["split"] == split, "variant"]) for split in splits}
+    # On a phone there is no room for rows that only say "no run".
+    shown = {split: [name for name in names if name in ran[split] or not narrow] for split in splits}
+    if narrow:
+        counts = [len(shown[split]) + 1.5 for split in splits]
+        figure = Figure(figsize=(width_in, 0.46 * sum(counts)), layout="constrained")
+        axes = figure.subplots(len(splits), 1, squeeze=False, height_ratios=counts).flat
+    else:
+        figure = Figure(figsize=(width_in, 0.9 + 0.36 * len(names)), layout="constrained")
+        axes = figure.subplots(1, len(splits), squeeze=False, sharey=True).flat
     highest = np.nanmax([*table["f1_high"], *table["f1"], *(table["paper_f1"] if paper_splits else [0.0]), 0.05])
     for axis, split in zip(axes, splits, strict=True):
         here = table[table["split"] == split].set_index("variant")
-        shown = [name for name in names if name in here.index] if narrow else names
-        for place, name in enumerate(shown):
-            if name in here.index:
+        for place, name in enumerate(shown[split]):
+            if name in ran[split]:
                 seeds = runs.loc[(runs["split"] == split) & (runs["variant"] == name), "f1"]
                 _score_row(axis, place, here.loc[name], seeds, split in paper_splits)
             else:
-                axis.text(0, place, "  not trained on this split", color=MUTED, va="center", fontsize=8.5)
+                _remark(axis, place, "no run")
             if narrow:
                 _label_above(axis, place, titles[name])
-        axis.set(title=f"{split} split", xlim=(0, min(1.0, highest * 1.22)), ylim=(len(shown) - 0.5, -0.75))
-        axis.set_yticks(range(len(shown)), [] if narrow else [titles[name] for name in shown])
+        axis.set(title=f"{split} split", xlim=(0, min(1.0, highest * 1.22)), ylim=(len(shown[split]) - 0.5, -0.75))
+        axis.set_yticks(range(len(shown[split])), [] if narrow else [titles[name] for name in names])
         axis.tick_params(axis="y", length=0, labelcolor=INK)
         axis.grid(axis="y", visible=False)
         axis.set_xlabel("SpaceNet F1 on the test tiles, with 95 % interval")
@@ -166,7 +173,17 @@ def tile_map_figure(tiles: pd.DataFrame, width_in: float) -> Figure:
         axis.set(xlabel="km east", ylabel="km north")
         axis.grid(visible=False)
     present = [subset for subset in SUBSET_WORDS if (tiles["subset"] == subset).any()]
-    handles = [Patch(facecolor=SUBSET_COLOURS[name], label=SUBSET_WORDS[name]) for name in present]
+    handles = [
+        Line2D(
+            [],
+            [],
+            linestyle="none",
+            color=SUBSET_MARKS[name][0],
+            marker=SUBSET_MARKS[name][1],
+            label=SUBSET_WORDS[name],
+        )
+        for name in present
+    ]
     figure.legend(handles=handles, loc="outside upper left", ncols=2 if narrow else len(handles))
     return figure
 
@@ -177,7 +194,16 @@ def subset_counts(tiles: pd.DataFrame) -> pd.DataFrame:
     return counts.reindex(columns=list(SUBSET_WORDS), fill_value=0).rename_axis(columns=None).reset_index()
 
 
+def _display_order(table: pd.DataFrame) -> list[str]:
+    """Variants as the fullest split lists them, so that one left out elsewhere keeps its place."""
+    sizes = table.groupby("split", sort=False)["variant"].transform("size")
+    return list(dict.fromkeys(table.loc[sizes.sort_values(ascending=False, kind="stable").index, "variant"]))
+
+
 def _score_row(axis: Axes, place: int, row: pd.Series, seeds: pd.Series, with_paper: bool) -> None:
+    if np.isnan(row["f1"]):
+        _remark(axis, place, "F1 not defined")
+        return
     colour = ROLE_COLOURS[row["role"]]
     axis.plot([row["f1_low"], row["f1_high"]], [place, place], color=colour, linewidth=2.2, solid_capstyle="round")
     if len(seeds) > 1:
@@ -191,24 +217,32 @@ def _score_row(axis: Axes, place: int, row: pd.Series, seeds: pd.Series, with_pa
     axis.annotate(f"{row['f1']:.3f}", (right, place), (8, 0), textcoords="offset points", va="center", fontsize=8.5)
 
 
+def _remark(axis: Axes, place: int, text: str) -> None:
+    axis.annotate(text, (0, place), (6, 0), textcoords="offset points", color=MUTED, va="center", fontsize=8)
+
+
 def _label_above(axis: Axes, place: int, text: str) -> None:
     where = blended_transform_factory(axis.transAxes, axis.transData)
-    axis.text(0, place - 0.3, text, transform=where, va="center", fontsize=8.5, color=INK)
+    axis.annotate(
+        text, (0, place), (4, 7), xycoords=where, textcoords="offset points", va="bottom", fontsize=8.5, color=INK,
+        bbox={"facecolor": SURFACE, "edgecolor": "none", "pad": 0.6},
+    )  # fmt: skip
 
 
 def _tile_boxes(axis: Axes, tiles: pd.DataFrame, corner: tuple[float, float]) -> None:
-    """Adds one box a tile; drawn as pixels inside the SVG, because thousands of outlines would weigh megabytes."""
-    for subset, colour in SUBSET_COLOURS.items():
-        chosen = tiles[tiles["subset"] == subset]
-        boxes = [
-            Rectangle(((x - corner[0]) / 1000, (y - side - corner[1]) / 1000), side / 1000, side / 1000)
-            for x, y, side in zip(
-                chosen["easting_m"], chosen["northing_m"], chosen["size_px"] * chosen["pixel_m"], strict=True
-            )
-        ]
-        # Many tiles lie over each other: the more there are, the fainter each.
-        alpha = max(0.12, min(0.45, 20 / max(1, len(tiles))))
-        fills = PatchCollection(boxes, facecolor=colour, edgecolor="none", alpha=alpha, rasterized=True)
-        lines = PatchCollection(boxes, facecolor="none", edgecolor=colour, linewidth=0.7, alpha=0.8, rasterized=True)
-        axis.add_collection(fills)
-        axis.add_collection(lines)
+    """Adds each tile's outline and a dot at its centre: outlines lie over each other many times, dots hardly do."""
+    # As pixels inside the SVG once there are many, because thousands of outlines would weigh megabytes.
+    raster = len(tiles) > 600
+    sides = tiles["size_px"] * tiles["pixel_m"] / 1000
+    west, north = (tiles["easting_m"] - corner[0]) / 1000, (tiles["northing_m"] - corner[1]) / 1000
+    for subset, (colour, marker) in SUBSET_MARKS.items():
+        here = tiles["subset"] == subset
+        boxes = [Rectangle((x, y - s), s, s) for x, y, s in zip(west[here], north[here], sides[here], strict=True)]
+        faint = min(0.9, max(0.15, 60 / len(tiles)))
+        axis.add_collection(
+            PatchCollection(boxes, facecolor="none", edgecolor=colour, linewidth=0.8, alpha=faint, rasterized=raster)
+        )
+        axis.plot(
+            west[here] + sides[here] / 2, north[here] - sides[here] / 2, linestyle="none", marker=marker, color=colour,
+            markersize=max(2.2, min(6.0, 90 / math.sqrt(len(tiles)))), markeredgewidth=0, rasterized=raster,
+        )  # fmt: skip

@@ -75,8 +75,13 @@ def _machine_facts(trains: list[dict[str, Any]]) -> list[tuple[str, str]]:
         ("Commit", distinct([record["commit"] for record in trains])),
         ("Device", distinct([record["device"] for record in trains])),
         ("Trainings", f"{len(trains)}, {wording.time(sum(record['seconds'] for record in trains))} in all"),
-        ("Dates", f"{min(record['started'] for record in trains)} to {max(record['finished'] for record in trains)}"),
+        ("Dates", f"{_minute(min(r['started'] for r in trains))} to {_minute(max(r['finished'] for r in trains))}"),
     ]
+
+
+def _minute(moment: str) -> str:
+    """An ISO 8601 moment without seconds and zone."""
+    return moment[:16].replace("T", " ")
 
 
 def _trainings(results: Results) -> list[dict[str, Any]]:
@@ -93,7 +98,7 @@ def _trainings(results: Results) -> list[dict[str, Any]]:
                 "iou": best["validation_iou"],
                 "seconds": record["seconds"],
                 "device": record["device"],
-                "finished": record["finished"],
+                "finished": _minute(record["finished"]),
             }
         )
     return rows

@@ -162,5 +162,7 @@ def _split_part(results: Results, table: pd.DataFrame, split: str, synthetic: bo
         "name": split,
         "sentence": wording.best_sentence(rows),
         "paper_note": note,
-        "rows": [{**row, "best": index == best} for index, row in rows.iterrows()],
+        "rows": [
+            {**row, "best": index == best} for index, row in rows.astype(object).where(rows.notna(), None).iterrows()
+        ],
     }

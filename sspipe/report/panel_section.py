@@ -96,13 +96,13 @@ def _rule(plan: Sequence[Plan]) -> str:
     text = (
         f"{len(main.chosen)} test tiles of the {main.split} split, chosen by rule from those with buildings that radar "
         "sees over at least half their ground: ranked by number of buildings and taken from the middles of equal parts "
-        f"of the ranking, then the tiles with the best and the worst F1 of {main.judge}."
+        f"of the ranking, then the tiles with the best and the worst F1 of {wording.quoted(main.judge)}."
     )
     for part in plan[1:]:
         text += f" Then {len(part.chosen)} of the {part.split} split, by number of buildings."
     return text + (
         " Every picture of a tile has the same scale, north up. Radar colours: red HH, green mean of HV and VH, blue "
-        "VV. Predictions are pixels of the building interior; seeds: the lowest of each variant."
+        "VV. Predictions are pixels of the building interior, of the lowest seed of each variant; F1 counts buildings."
     )
 
 
@@ -116,7 +116,7 @@ def _panel_context(panel: panels.Panel) -> dict[str, Any]:
             "Truth",
             imagery.outcome_png(panel.truth),
             f"True building footprints of {tile}: {panel.buildings} buildings",
-            f"{panel.buildings} buildings",
+            (f"{panel.buildings} buildings",),
         ),
     ]
     for _, row in panel.scores.iterrows():
@@ -128,7 +128,7 @@ def _panel_context(panel: panels.Panel) -> dict[str, Any]:
                 title,
                 imagery.outcome_png(panel.outcomes[row["variant"]]),
                 f"Prediction of {row['title']} on {tile}: {counts}",
-                f"F1 {wording.number(row['f1'])}, IoU {wording.number(row['pixel_iou'])}; {counts}",
+                (f"F1 {wording.number(row['f1'])}, pixel IoU {wording.number(row['pixel_iou'])}", counts),
             )
         )
     scale_m = panels.scale_bar_m(panel.side_m)
@@ -145,5 +145,5 @@ def _panel_context(panel: panels.Panel) -> dict[str, Any]:
     }
 
 
-def _picture(label: str, png: bytes, alt: str, note: str = "", scale: bool = False) -> dict[str, Any]:
-    return {"label": label, "uri": imagery.data_uri(png), "alt": alt, "note": note, "scale": scale}
+def _picture(label: str, png: bytes, alt: str, notes: tuple[str, ...] = (), scale: bool = False) -> dict[str, Any]:
+    return {"label": label, "uri": imagery.data_uri(png), "alt": alt, "notes": notes, "scale": scale}

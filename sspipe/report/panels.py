@@ -12,11 +12,12 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.patches import Patch
 
 from sspipe.errors import UserError
 from sspipe.files import read_json
-from sspipe.report import imagery
+from sspipe.report import imagery, wording
 from sspipe.report.style import INK, styled
 
 MAX_SIDE_PX = 450
@@ -91,15 +92,15 @@ def choose_tiles(tiles: pd.DataFrame, scores: pd.DataFrame, count: int, extremes
     chosen: dict[str, str] = {}
     ranked = scores[scores["tile_id"].isin(pool["tile_id"]) & scores["f1"].notna()].sort_values(["f1", "tile_id"])
     if extremes and count >= 3 and len(ranked) >= 2:
-        chosen[str(ranked["tile_id"].iloc[-1])] = "best"
-        chosen[str(ranked["tile_id"].iloc[0])] = "worst"
+        chosen[str(ranked["tile_id"].iloc[-1])] = "best F1"
+        chosen[str(ranked["tile_id"].iloc[0])] = "worst F1"
     rest = pool[~pool["tile_id"].isin(chosen)].reset_index(drop=True)
     wanted = count - len(chosen)
     spread: dict[str, str] = {}
     for place in range(wanted):
         # Middles of equal parts of the ranking: the densest and the emptiest part are both shown.
         row = rest.iloc[int((place + 0.5) / wanted * len(rest))]
-        spread[str(row["tile_id"])] = f"part {place + 1} of {wanted} by building count"
+        spread[str(row["tile_id"])] = f"{place + 1} of {wanted} by building count"
     return pd.DataFrame({**spread, **chosen}.items(), columns=["tile_id", "reason"])
 
 
@@ -195,11 +196,12 @@ def panel_figure(panel: Panel, width_in: float) -> Figure:
     ]
     for _, row in panel.scores.iterrows():
         pictures.append(
-            (f"{row['title']}\nF1 {row['f1']:.3f}", imagery.outcome_colours(panel.outcomes[row["variant"]]))
+            (f"{row['title']}\nF1 {wording.number(row['f1'])}", imagery.outcome_colours(panel.outcomes[row["variant"]]))
         )
     columns = 4
     rows = math.ceil(len(pictures) / columns)
-    figure = Figure(figsize=(width_in, 0.5 + rows * (width_in / columns + 0.35)), layout="constrained")
+    layout = ConstrainedLayoutEngine(h_pad=0.07)  # two-line labels reach the upper edge otherwise
+    figure = Figure(figsize=(width_in, 0.5 + rows * (width_in / columns + 0.35)), layout=layout)
     axes = list(figure.subplots(rows, columns, squeeze=False).flat)
     for axis, (label, picture) in zip(axes, pictures, strict=False):
         axis.imshow(picture, extent=(0, panel.side_m, 0, panel.side_m), interpolation="nearest")

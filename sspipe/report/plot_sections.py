@@ -59,7 +59,7 @@ def score_drawings(
         functools.partial(figures.tile_map_figure, results.tiles),
         counted,
         "Map of the outlines of all tiles, coloured by subset, one panel for each split; counts in the table above.",
-        "Where the tiles lie. Each box is a tile; boxes of one place lie over each other, test on top.",
+        "Where the tiles lie: a box for each tile's outline and a mark at its centre, test on top.",
     )
     gap = None
     if len(gaps):

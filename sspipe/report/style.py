@@ -97,7 +97,8 @@ def svg_text(figure: Figure) -> str:
     buffer = io.StringIO()
     with matplotlib.rc_context(STYLE):
         figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
-    return buffer.getvalue()
+    # A viewer without that font takes its plain one, not a serif.
+    return buffer.getvalue().replace("'DejaVu Sans'", "'DejaVu Sans', sans-serif")
 
 
 def inline_svg(svg: str, name: str, alt: str) -> str:

@@ -23,7 +23,7 @@ def signed(value: float, digits: int = 3) -> str:
 
 def percent(share: float | None) -> str:
     """Formats a share: one decimal, so that 99.6 % is not 100 %."""
-    return NONE if share is None or pd.isna(share) else f"{100 * share:.1f} %"
+    return NONE if share is None or pd.isna(share) else f"{100 * share:.1f}\u00a0%"
 
 
 def millions(count: int) -> str:
@@ -44,6 +44,11 @@ def listed(words: Sequence[str], most: int = 4) -> str:
     return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}"
 
 
+def quoted(title: str) -> str:
+    """A variant's title inside a sentence: titles hold commas."""
+    return f"“{title}”"
+
+
 def interval(row: pd.Series) -> str:
     """`0.432 [0.401, 0.463]`."""
     return f"{number(row['f1'])} [{number(row['f1_low'])}, {number(row['f1_high'])}]"
@@ -59,16 +64,15 @@ def best_sentence(table: pd.DataFrame) -> str:
     if radar.empty:
         return "No variant that sees radar alone at test has a score on this split."
     best = radar.loc[radar["f1"].idxmax()]
-    text = f"With radar alone at test, {best['title']} has the highest F1, {interval(best)}."
+    text = f"With radar alone at test, {quoted(best['title'])} has the highest F1, {interval(best)}."
     others = radar.drop(best.name)
-    if not others.empty:
-        overlapping = others[others["f1_high"] >= best["f1_low"]]
-        if overlapping.empty:
-            text += " No other radar variant's interval overlaps it."
-        elif len(overlapping) == len(others):
-            text += " The intervals of all the others overlap it, so these scores alone do not tell them apart."
-        else:
-            text += f" The interval overlaps that of {listed(list(overlapping['title']))}; the rest lie below it."
+    overlapping = [quoted(title) for title in others.loc[others["f1_high"] >= best["f1_low"], "title"]]
+    if len(others) and not overlapping:
+        text += " No other radar variant's interval overlaps it."
+    elif len(others) and len(overlapping) == len(others):
+        text += " The intervals of all the others overlap it, so these scores alone do not tell them apart."
+    elif overlapping:
+        text += f" The interval overlaps that of {listed(overlapping)}; the rest lie below it."
     ceiling = table[(table["role"] == "ceiling") & table["f1"].notna()]
     if not ceiling.empty:
         top = ceiling.iloc[0]
@@ -91,15 +95,16 @@ def gap_sentence(gaps: pd.DataFrame, leakage: pd.DataFrame) -> str:
         rows = leakage[(leakage["split"] == split) & (leakage["comparison"] == "test_against_train")]
         return percent(rows["over_50"].iloc[0]) if len(rows) else "an unknown share"
 
+    low, high = gaps["gap"].min(), gaps["gap"].max()
     if len(gaps) == 1:
-        first = gaps.iloc[0]
-        size = f"{first['title']}: F1 {signed(first['gap'])}"
+        size = f"{signed(low)} for {quoted(gaps['title'].iloc[0])}"
     else:
-        size = f"F1 {signed(gaps['gap'].min())} to {signed(gaps['gap'].max())} over {len(gaps)} variants"
+        size = f"{signed(low)} to {signed(high)} over {len(gaps)} variants"
     return (
-        f"Leak gap ({random} minus {spatial} split), {size}. A single training tile covers more than half of "
-        f"{covered(random)} of the test tiles of the {random} split, and of {covered(spatial)} on the {spatial} split. "
-        "The two splits are tested on different places, so the gap holds their difference in difficulty too."
+        f"Leak gap: F1 on the {random} split minus F1 on the {spatial} split is {size}. A single training tile covers "
+        f"more than half of {covered(random)} of the test tiles of the {random} split, and of {covered(spatial)} on the "
+        f"{spatial} split. The two splits are tested on different places, so the gap holds their difference in "
+        "difficulty too."
     )
 
 

@@ -44,7 +44,7 @@ def browser() -> Iterator[Any]:
 
 @contextmanager
 def opened(browser: Any, page_file: Path, width: int = 1280, height: int = 900, **context: Any) -> Iterator[Any]:
-    """Opens a file and yields the page; `page.complaints` lists console errors, `page.requested` every address asked for.
+    """Opens a file and yields the page; `page.complaints` has console errors, `page.requested` each address asked for.
 
     Args:
         browser: the fixture.

@@ -84,7 +84,9 @@ def make_fake_results(
     return FakeResults(root, arguments)
 
 
-def _config(size_px: int, seeds: tuple[int, ...], variants: tuple[str, ...], random_variants: tuple[str, ...]) -> Config:
+def _config(
+    size_px: int, seeds: tuple[int, ...], variants: tuple[str, ...], random_variants: tuple[str, ...]
+) -> Config:
     content = yaml.safe_load((REPOSITORY / "config.yaml").read_text())
     content |= {"experiment": "fake", "seeds": list(seeds)}
     content["tiles"] |= {"size_px": size_px, "padded_px": -(-size_px // 32) * 32}
@@ -92,7 +94,10 @@ def _config(size_px: int, seeds: tuple[int, ...], variants: tuple[str, ...], ran
     content["defaults"]["model"]["width"] = 0.125
     content["variants"] = {name: content["variants"][name] for name in variants}
     if "unet16_finetune" in variants:
-        content["variants"]["unet16_finetune"]["stages"] = [{"views": ["eo"], "epochs": 6}, {"views": ["sar"], "epochs": 4}]
+        content["variants"]["unet16_finetune"]["stages"] = [
+            {"views": ["eo"], "epochs": 6},
+            {"views": ["sar"], "epochs": 4},
+        ]
     content["splits"]["random"]["variants"] = list(random_variants)
     return load_config(content)
 
@@ -117,13 +122,20 @@ def _write_scene(root: Path, size_px: int, count: int) -> tuple[pd.DataFrame, gp
     names = ["tile_id", "strip", "tile_number", "orientation", "easting_m", "northing_m", "size_px", "pixel_m"]
     catalog = pd.DataFrame(tiles, columns=names).sort_values("tile_id").reset_index(drop=True)
     footprints = gpd.GeoDataFrame(
-        pd.DataFrame(outlines, columns=["tile_id", "building_id", "height_m", "geometry"]), geometry="geometry", crs=32631
+        pd.DataFrame(outlines, columns=["tile_id", "building_id", "height_m", "geometry"]),
+        geometry="geometry",
+        crs=32631,
     )
     counts = footprints.groupby("tile_id").size()
-    for product, column in (("SAR-Intensity", "sar_path"), ("PS-RGBNIR", "eo_path"), ("geojson_buildings", "label_path")):
+    for product, column in (
+        ("SAR-Intensity", "sar_path"),
+        ("PS-RGBNIR", "eo_path"),
+        ("geojson_buildings", "label_path"),
+    ):
         suffix = "geojson" if product.startswith("geojson") else "tif"
         catalog[column] = [
-            f"{TRAIN_FOLDER}/{product}/SN6_Train_AOI_11_Rotterdam_{product}_{tile_id}.{suffix}" for tile_id in catalog["tile_id"]
+            f"{TRAIN_FOLDER}/{product}/SN6_Train_AOI_11_Rotterdam_{product}_{tile_id}.{suffix}"
+            for tile_id in catalog["tile_id"]
         ]
     catalog["sar_no_data_fraction"] = 1 / 8
     catalog["eo_no_data_fraction"] = 0.0
@@ -160,7 +172,14 @@ def _write_pictures(raw: Path, tile: Any, truth: np.ndarray, rng: np.random.Gene
     for path, bands in ((tile.sar_path, sar.astype("float32")), (tile.eo_path, eo.clip(1, 2047).astype("uint16"))):
         target = raw / path
         target.parent.mkdir(parents=True, exist_ok=True)
-        profile = {"driver": "GTiff", "count": 4, "height": size, "width": size, "dtype": bands.dtype, "crs": "EPSG:32631"}
+        profile = {
+            "driver": "GTiff",
+            "count": 4,
+            "height": size,
+            "width": size,
+            "dtype": bands.dtype,
+            "crs": "EPSG:32631",
+        }
         transform = from_origin(tile.easting_m, tile.northing_m, PIXEL_M, PIXEL_M)
         with rasterio.open(target, "w", nodata=0, transform=transform, **profile) as handle:
             handle.write(bands)
@@ -240,11 +259,20 @@ class _Run:
                 iou = 0.6 * self.skill * (1 - np.exp(-epoch / 4)) + rng.normal(0, 0.012)
                 lines.append(
                     {
-                        "stage": stage, "stages": len(settings.stages), "view": part.validation_view,
-                        "views": list(part.views), "epoch": epoch, "epochs": part.epochs, "train_loss": loss,
-                        "train_dice": dice, "train_bce": bce, "validation_loss": loss * 1.1 + 0.02 * epoch / 4,
-                        "validation_iou": max(0.0, iou), "learning_rate": 1e-3, "seconds": 2.5,
-                    }  # fmt: skip
+                        "stage": stage,
+                        "stages": len(settings.stages),
+                        "view": part.validation_view,
+                        "views": list(part.views),
+                        "epoch": epoch,
+                        "epochs": part.epochs,
+                        "train_loss": loss,
+                        "train_dice": dice,
+                        "train_bce": bce,
+                        "validation_loss": loss * 1.1 + 0.02 * epoch / 4,
+                        "validation_iou": max(0.0, iou),
+                        "learning_rate": 1e-3,
+                        "seconds": 2.5,
+                    }
                 )
         folder = self.folder("train")
         (folder / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
@@ -266,7 +294,9 @@ class _Run:
         (folder / "train.json").write_text(json.dumps(record))
         return folder / "train.json"
 
-    def write_predictions(self, catalog: pd.DataFrame, footprints: gpd.GeoDataFrame, test: list[str]) -> tuple[Path, Path]:
+    def write_predictions(
+        self, catalog: pd.DataFrame, footprints: gpd.GeoDataFrame, test: list[str]
+    ) -> tuple[Path, Path]:
         rng = self.rng
         by_id = {tile.tile_id: tile for tile in catalog.itertuples()}
         size = self.config.tiles.size_px
@@ -274,8 +304,9 @@ class _Run:
         rows = []
         for place, tile_id in enumerate(test):
             truth = truth_of(footprints, by_id[tile_id])
-            noise = ndimage.gaussian_filter(rng.normal(0, 1, truth.shape), 3)
-            seen = self.skill * ndimage.gaussian_filter(truth.astype(float), 1.0) + 1.2 * (1.1 - self.skill) * noise
+            noise = ndimage.gaussian_filter(rng.normal(0, 1, truth.shape), size / 24)
+            noise *= 1.6 * (1.05 - self.skill) / noise.std()
+            seen = self.skill * ndimage.gaussian_filter(truth.astype(float), size / 50) + 0.6 * noise
             probabilities[place, 0] = np.clip(seen, 0, 1)
             predicted = probabilities[place, 0] >= 0.5
             both, either = int((predicted & truth).sum()), int((predicted | truth).sum())
