@@ -1,13 +1,7 @@
-"""From probabilities to footprints: interior and border -> instances -> polygons, in pixels and on the map.
-
-The interior mask says what is building, the border mask says where one building ends. Building pixels off the border
-are the seeds of instances; a watershed grows the seeds back over the whole interior, so that touching buildings come
-out apart without losing the width of the border.
-"""
+"""The footprint stage: probabilities of all test tiles -> polygons in tile pixels and on the map."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 
 import geopandas as gpd
@@ -15,31 +9,14 @@ import numpy as np
 import pandas as pd
 import shapely
 from affine import Affine
-from rasterio.features import shapes
-from skimage.measure import label
-from skimage.segmentation import watershed
 
 from sspipe.errors import UserError
 from sspipe.files import read_json, whole_file
 from sspipe.log import progress, say
+from sspipe.predict.instances import TilePolygons, tile_polygons
 
 CRS = "EPSG:32631"
 LAYER = "polygons"
-
-
-@dataclass(frozen=True)
-class TilePolygons:
-    """The footprints of one tile.
-
-    Attributes:
-        geometry: (n,) shapely polygons in tile pixels, x right and y down from the corner of the upper left pixel.
-        confidence: (n,) float64, mean interior probability over the pixels of the instance.
-        at_tile_edge: (n,) bool, the instance has a pixel in the tile's outermost rows or columns.
-    """
-
-    geometry: np.ndarray
-    confidence: np.ndarray
-    at_tile_edge: np.ndarray
 
 
 def extract_polygons(
@@ -98,72 +75,6 @@ def extract_polygons(
     say(f"{len(table)} footprints on {with_some} of {len(tile_ids)} tiles -> {out_parquet}")
 
 
-def tile_polygons(
-    interior: np.ndarray,
-    border: np.ndarray,
-    *,
-    interior_threshold: float,
-    border_threshold: float,
-    min_area_px: float,
-    simplify_px: float,
-) -> TilePolygons:
-    """Finds the footprints of one tile.
-
-    Args:
-        interior: (S, S) float32 probabilities, row 0 at the top.
-        border: (S, S) float32 probabilities.
-        interior_threshold: a pixel at or above it is building.
-        border_threshold: building pixels below it are seeds.
-        min_area_px: footprints smaller than this are dropped: instances before, polygons after simplification.
-        simplify_px: Douglas-Peucker tolerance, px; topology is preserved. 0 keeps every corner.
-
-    Returns:
-        The footprints: those grown from seeds in the order a row-by-row scan meets the seeds, then the seedless ones.
-    """
-    instances = label_instances(interior, border, interior_threshold, border_threshold)
-    count = int(instances.max(initial=0))
-    pixels = np.bincount(instances.ravel(), minlength=count + 1)
-    confidence = np.bincount(instances.ravel(), weights=interior.ravel(), minlength=count + 1) / np.maximum(pixels, 1)
-    at_edge = np.zeros(count + 1, bool)
-    for line in (instances[0], instances[-1], instances[:, 0], instances[:, -1]):
-        at_edge[line] = True
-
-    large = pixels >= max(min_area_px, 1)
-    large[0] = False
-    outlines = _outlines(instances, large[instances])
-    numbers = np.array(sorted(outlines), dtype=np.int64)
-    geometry = _simplified(np.array([outlines[number] for number in numbers], dtype=object), simplify_px)
-    kept = shapely.area(geometry) >= min_area_px
-    numbers = numbers[kept]
-    return TilePolygons(geometry[kept], confidence[numbers], at_edge[numbers])
-
-
-def label_instances(
-    interior: np.ndarray, border: np.ndarray, interior_threshold: float, border_threshold: float
-) -> np.ndarray:
-    """Parts the building pixels into instances.
-
-    Neighbours are the four that share an edge, so every instance is one polygon without self-touching parts. Seeds
-    grow over the border probability as a relief: two of them meet where the border between them is surest.
-
-    Args:
-        interior: (S, S) float32 probabilities.
-        border: (S, S) float32 probabilities.
-        interior_threshold: a pixel at or above it is building.
-        border_threshold: building pixels below it are seeds.
-
-    Returns:
-        (S, S) int32, 0 where there is no building, 1..n the instances. Every building pixel belongs to one.
-    """
-    building = interior >= interior_threshold
-    seeds = label(building & (border < border_threshold), connectivity=1).astype(np.int32)
-    if seeds.max(initial=0) > 0:
-        seeds = watershed(border, markers=seeds, mask=building, connectivity=1).astype(np.int32)
-    # Buildings so small or thin that they are border all over have no seed: each connected one is an instance.
-    seedless = label(building & (seeds == 0), connectivity=1)
-    return np.where(seedless > 0, seedless + seeds.max(initial=0), seeds).astype(np.int32)
-
-
 def submission_table(polygons: pd.DataFrame, tile_ids: list[str]) -> pd.DataFrame:
     """Lays polygons out in the challenge's form.
 
@@ -213,7 +124,7 @@ def open_probabilities(probabilities: Path) -> tuple[np.ndarray, list[str]]:
         (N, 2, S, S) float16, memory-mapped, and the N tile ids.
 
     Raises:
-        UserError: a file is missing, or the two do not fit each other.
+        UserError: a file is missing, the two do not fit each other, or there is no tile.
     """
     description = Path(probabilities).with_suffix(".json")
     tile_ids = read_json(description).get("tile_ids")
@@ -229,6 +140,8 @@ def open_probabilities(probabilities: Path) -> tuple[np.ndarray, list[str]]:
             f"{probabilities}: shape {predicted.shape}, but {description.name} names {named} tiles, so "
             f"(tiles, 2, rows, columns) was expected; delete both and run predict_tiles again"
         )
+    if not tile_ids:
+        raise UserError(f"{probabilities}: no test tiles, so there is nothing to predict or score; check the split")
     return predicted, tile_ids
 
 
@@ -250,20 +163,6 @@ def tile_places(catalog: Path, tile_ids: list[str]) -> pd.DataFrame:
             f"the predictions belong to other data: run predict_tiles again"
         )
     return table.loc[tile_ids]
-
-
-def _outlines(instances: np.ndarray, mask: np.ndarray) -> dict[int, shapely.Polygon]:
-    """Pixel outlines of the instances under `mask`, by instance number."""
-    found = shapes(instances, mask=mask, connectivity=4)
-    return {int(number): shapely.geometry.shape(outline) for outline, number in found}
-
-
-def _simplified(geometry: np.ndarray, simplify_px: float) -> np.ndarray:
-    """Simplifies outlines; one that would not stay valid is kept as it is."""
-    if simplify_px == 0 or len(geometry) == 0:
-        return geometry
-    simple = shapely.simplify(geometry, simplify_px, preserve_topology=True)
-    return np.where(shapely.is_valid(simple), simple, geometry)
 
 
 def _tile_table(tile_id: str, found: TilePolygons) -> pd.DataFrame:

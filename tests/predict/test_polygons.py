@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 from rasterio.features import rasterize
 
 from sspipe.errors import UserError
-from sspipe.predict.polygons import extract_polygons, label_instances, tile_polygons, tile_transform
+from sspipe.predict.instances import label_instances, tile_polygons
+from sspipe.predict.polygons import extract_polygons, tile_transform
 
 SETTINGS = {"interior_threshold": 0.5, "border_threshold": 0.5, "min_area_px": 10, "simplify_px": 1.0}
 SIZE = 64
@@ -105,8 +106,17 @@ def test_threshold_itself_is_building_and_not_seed():
     interior = np.full((8, 8), 0.5, np.float32)
     border = np.zeros((8, 8), np.float32)
     border[:, 4] = 0.5
-    assert label_instances(interior, border, 0.5, 0.5).max() == 2
-    assert label_instances(interior, border, 0.51, 0.5).max() == 0
+    assert label_instances(interior, border, interior_threshold=0.5, border_threshold=0.5).max() == 2
+    assert label_instances(interior, border, interior_threshold=0.51, border_threshold=0.5).max() == 0
+
+
+def test_crumb_between_speckles_of_border_does_not_bite_into_its_building():
+    interior, border = masks(shapely.box(10, 10, 40, 40)).astype(np.float32)
+    border[24:27, 24:27] = 1
+    border[25, 25] = 0
+    found = tile_polygons(interior, border, **SETTINGS)
+    assert [shape.area for shape in found.geometry] == [900]
+    assert len(found.geometry[0].interiors) == 0
 
 
 @settings(max_examples=60, deadline=None)
@@ -116,7 +126,11 @@ def test_any_masks_give_valid_polygons_and_no_building_pixel_is_lost(seed, simpl
     blocks = [np.kron(random.random((12, 12)), np.ones((3, 3))).astype(np.float32) for _ in range(2)]
     interior, border = (0.7 * block + 0.3 * random.random(block.shape).astype(np.float32) for block in blocks)
     building = interior >= 0.5
-    assert ((label_instances(interior, border, 0.5, 0.5) > 0) == building).all()
+    for min_area_px in (0, 12):
+        instances = label_instances(
+            interior, border, interior_threshold=0.5, border_threshold=0.5, min_area_px=min_area_px
+        )
+        assert ((instances > 0) == building).all()
     found = tile_polygons(interior, border, **{**SETTINGS, "min_area_px": 0, "simplify_px": simplify_px})
     assert shapely.is_valid(found.geometry).all()
     assert set(shapely.get_type_id(found.geometry)) <= {3}
