@@ -68,16 +68,24 @@ install_workflow() {
     fi
 }
 
-# Any chromium on the PATH; else Debian's; else playwright's own. The tests find it in the same order.
+# Any Chromium on the PATH; else Debian's; else playwright's own (Ubuntu has Chromium as a snap alone). The tests look
+# in the same order.
 install_browser() {
     for browser in chromium chromium-browser google-chrome google-chrome-stable; do
         if "$browser" --version >/dev/null 2>&1; then say "browser: $browser"; return; fi
     done
     if apt_install chromium && chromium --version >/dev/null 2>&1; then say "browser: chromium"; return; fi
-    say "no browser on the PATH, and no right to install one: trying playwright's own"
-    if "$venv/bin/python" -m playwright install chromium >/dev/null 2>&1; then say "browser: playwright's"; return; fi
+    say "no Chromium on the PATH or from apt-get: trying playwright's own"
+    if [ "$(id -u)" = 0 ]; then libraries=--with-deps; else libraries=; fi
+    # shellcheck disable=SC2086 # no option where there is none
+    if playwright install $libraries chromium >/dev/null 2>&1 && starts_browser; then say "browser: playwright's"; return; fi
+    playwright uninstall >/dev/null 2>&1 || true # one that does not start would fail tests rather than skip them
     [ -z "${CI:-}" ] || fail "no browser could be set up, and in CI no test may be skipped for want of one"
     say "NO BROWSER could be set up: the tests that open the report in one will be skipped (apt-get install chromium)"
+}
+playwright() { "$venv/bin/python" -m playwright "$@"; }
+starts_browser() {
+    "$venv/bin/python" -c 'from playwright.sync_api import sync_playwright as p; p().start().chromium.launch().close()' 2>/dev/null
 }
 
 case $what in
