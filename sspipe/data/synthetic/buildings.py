@@ -43,9 +43,9 @@ def plan_block(use: str, length_m: float, width_m: float, rng: np.random.Generat
 def _terraces(length: float, width: float, rng: np.random.Generator) -> list[Building]:
     """Rows of houses with gardens between; most rows are one footprint, as in SpaceNet 6, some are touching houses."""
     found = []
-    depth, front, height = rng.uniform(9, 10.5), rng.uniform(3.5, 5), rng.uniform(5.5, 8)
+    depth, front, height = rng.uniform(9, 10.5), rng.uniform(2.5, 4), rng.uniform(5.5, 8)
     roof = _pick(rng, {"red tile": 0.5, "brown tile": 0.25, "dark tile": 0.25})
-    for v in _rows(front, width - front, depth, rng.uniform(14, 19)):
+    for v in _rows(front, width - front, depth, rng.uniform(12, 16)):
         u = front + rng.uniform(0, 3)
         while True:
             touching = rng.random() < 0.12
@@ -73,8 +73,8 @@ def _terraces(length: float, width: float, rng: np.random.Generator) -> list[Bui
 
 def _detached(length: float, width: float, rng: np.random.Generator) -> list[Building]:
     found = []
-    front = rng.uniform(4, 6)
-    for v in _rows(front, width - front, 11.0, rng.uniform(12, 16)):
+    front = rng.uniform(3, 4.5)
+    for v in _rows(front, width - front, 11.5, rng.uniform(7, 11)):
         u = front
         while u + 13 < length - front:
             long, deep, height = rng.uniform(9, 13), rng.uniform(8.5, 11), rng.uniform(5, 7.5)
@@ -86,7 +86,7 @@ def _detached(length: float, width: float, rng: np.random.Generator) -> list[Bui
                 )
             else:
                 found.append(_pitched(u, set_back, u + long, set_back + deep, height, roof))
-            u += long + rng.uniform(4.5, 9)
+            u += long + rng.uniform(3.5, 7)
     return found
 
 
@@ -94,7 +94,7 @@ def _slabs(length: float, width: float, rng: np.random.Generator) -> list[Buildi
     """Blocks of flats on lawns."""
     found = []
     depth, height, roof = rng.uniform(11, 13), rng.uniform(10, 18), _pick(rng, {"gravel": 0.6, "light": 0.4})
-    for v in _rows(6, width - 5, depth, rng.uniform(20, 26)):
+    for v in _rows(3, width - 3, depth, rng.uniform(15, 20)):
         u = 6 + rng.uniform(0, 6)
         while u + 25 < length - 5:
             long = min(rng.uniform(28, 52), length - 5 - u)
@@ -126,42 +126,45 @@ def _perimeter(length: float, width: float, rng: np.random.Generator) -> list[Bu
 def _industrial(length: float, width: float, rng: np.random.Generator) -> list[Building]:
     """Large halls of several parts with different heights."""
     found = []
-    u = 5.0
-    while u + 24 < length - 4:
-        long, deep = min(rng.uniform(30, 55), length - 4 - u), min(width - 12, rng.uniform(22, 40))
-        if deep < 14:
-            break
-        height, roof = rng.uniform(6, 10), _pick(rng, {"metal": 0.5, "light": 0.3, "gravel": 0.2})
-        hall = box(u, 6, u + long * rng.uniform(0.55, 0.75), 6 + deep)
-        wing = box(u, 6 + deep * 0.15, u + long, 6 + deep * rng.uniform(0.5, 0.8))
-        office = box(u + long * 0.2, 6 + deep - 1, u + long * 0.45, min(6 + deep + 7, width - 4))
-        parts = [RoofFace(hall, height, FLAT)]
-        for part, part_height in (
-            (wing.difference(hall), height - 2),
-            (office.difference(hall).difference(wing), height + 1),
-        ):
-            if isinstance(part, Polygon) and part.area > 20:
-                parts.append(RoofFace(part, part_height, FLAT))
-        whole = shapely.union_all([part.outline for part in parts])
-        if isinstance(whole, Polygon):
-            found.append(_building(whole, tuple(parts), roof, 0.05))
-        u += long + rng.uniform(8, 16)
+    v = 3.0
+    while width - 2 - v >= 16:
+        deep = min(width - 2 - v, rng.uniform(26, 40))
+        u = 3.0
+        while length - 3 - u >= 24:
+            long = min(rng.uniform(30, 55), length - 3 - u)
+            hall = _hall(u, v, long, deep, rng)
+            if hall is not None:
+                found.append(hall)
+            u += long + rng.uniform(7, 14)
+        v += deep + rng.uniform(8, 14)
     return found
+
+
+def _hall(u: float, v: float, long: float, deep: float, rng: np.random.Generator) -> Building | None:
+    """A hall with a lower wing and a higher office; None in the rare case that they do not hang together."""
+    height, roof = rng.uniform(6, 10), _pick(rng, {"metal": 0.45, "light": 0.25, "gravel": 0.3})
+    office_deep = deep * rng.uniform(0.15, 0.25)
+    hall = box(u, v, u + long * rng.uniform(0.55, 0.75), v + deep - office_deep)
+    wing = box(u, v + deep * 0.15, u + long, v + deep * rng.uniform(0.5, 0.7)).difference(hall)
+    office = box(u + long * 0.2, v + deep - office_deep, u + long * 0.45, v + deep)
+    faces = (RoofFace(hall, height, FLAT), RoofFace(wing, height - 2, FLAT), RoofFace(office, height + 1, FLAT))
+    whole = shapely.union_all([face.outline for face in faces])
+    return _building(whole, faces, roof, 0.05) if isinstance(whole, Polygon) else None
 
 
 def _mixed(length: float, width: float, rng: np.random.Generator) -> list[Building]:
     """Shops, schools and small offices: L-shapes and boxes of all sizes."""
     found = []
-    pitch_v = rng.uniform(28, 34)
-    for v in np.arange(4, width - 16, pitch_v):
+    pitch_v = rng.uniform(24, 29)
+    for v in np.arange(3, width - 15, pitch_v):
         u = 4.0
         while u + 14 < length - 4:
-            long, deep, height = rng.uniform(14, 30), min(rng.uniform(12, 22), width - 4 - v), rng.uniform(4.5, 9)
+            long, deep, height = rng.uniform(14, 30), min(rng.uniform(12, 22), width - 2 - v), rng.uniform(4.5, 9)
             long = min(long, length - 4 - u)
             roof = _pick(rng, {"gravel": 0.45, "light": 0.2, "bitumen": 0.15, "metal": 0.2})
             shape = _l_shape(u, v, long, deep, rng) if rng.random() < 0.5 else box(u, v, u + long, v + deep)
             found.append(_flat(shape, height, roof))
-            u += long + rng.uniform(5, 12)
+            u += long + rng.uniform(4, 9)
     return found
 
 
@@ -200,9 +203,10 @@ def _row_of_houses(u: float, v: float, unit: float, count: int, depth: float, he
     near = [(u + k * unit, v) for k in range(count + 1)]
     far = [(u + k * unit, v + depth) for k in range(count, -1, -1)]
     ridge = v + depth / 2
-    faces = (
-        RoofFace(box(u, v, u + count * unit, ridge), height, -np.pi / 2),
-        RoofFace(box(u, ridge, u + count * unit, v + depth), height, np.pi / 2),
+    faces = tuple(
+        RoofFace(box(u + k * unit, low, u + (k + 1) * unit, high), height, aspect)
+        for k in range(count)
+        for low, high, aspect in ((v, ridge, -np.pi / 2), (ridge, v + depth, np.pi / 2))
     )
     return _building(Polygon(near + far), faces, roof, 0.8)
 

@@ -35,13 +35,13 @@ COVER_COLOURS = {
     "red car": (620, 200, 170, 520),
 }
 ROOF_COLOURS = {
-    "red tile": (620, 400, 285, 640),
+    "red tile": (520, 370, 285, 560),
     "brown tile": (430, 335, 270, 470),
     "dark tile": (200, 205, 220, 225),
     "gravel": (520, 510, 485, 530),
     "bitumen": (175, 178, 185, 185),
-    "light": (860, 850, 815, 800),
-    "metal": (960, 985, 1010, 900),
+    "light": (720, 710, 680, 670),
+    "metal": (790, 815, 840, 750),
 }
 TREE_COLOUR = (125, 205, 110, 1050)
 VEGETATION = ("garden", "grass", "crop", "wood")
@@ -66,11 +66,13 @@ def render_optical(relief: Relief, scene: Scene, window: Window, textures: Textu
     # Plants differ from metre to metre and from plot to plot, and paving a little.
     image *= np.where(green, 1 + 0.10 * medium + 0.08 * coarse, 1 + 0.035 * medium + 0.03 * coarse)[..., None]
     garden = relief.cover == COVERS.index("garden")
-    patches = garden & (textures.at(window, 2, 3) > 0.55)  # terraces and paths in the gardens
+    patches = garden & (textures.at(window, 2, 3) + 0.5 * medium > 1.2)  # terraces and paths in the gardens
     image[patches] = np.array(COVER_COLOURS["pavement"], np.float32) * (1 + 0.06 * medium[patches])[:, None]
     image[relief.is_tree] = np.array(TREE_COLOUR, np.float32) * (1 + 0.16 * medium[relief.is_tree])[:, None]
     built = relief.face >= 0
     image[built] = _roofs(relief.face[built], scene) * (1 + 0.05 * medium[built] + 0.04 * fine[built])[:, None]
+    image[built & (medium > 2.0)] += 260.0  # skylights and machines
+    image[built & (medium < -2.1)] *= 0.5
     image *= np.where(_sunlit(relief.height_m, window.pixel_m), 1.0, SHADE).astype(np.float32)[..., None]
     bands = np.empty((4, window.rows, window.columns), np.uint16)
     for band in range(4):
@@ -83,8 +85,8 @@ def render_optical(relief: Relief, scene: Scene, window: Window, textures: Textu
 def _roofs(face: np.ndarray, scene: Scene) -> np.ndarray:
     """Colours of roof pixels, (n, 4): the material, a shade for each house, brighter on planes that face the sun."""
     materials = np.array([ROOF_COLOURS[roof] for roof in ROOFS], np.float32)
-    building = scene.face_building[face]
-    shade = 1 + 0.13 * np.sin(building * 12.9898).astype(np.float32)  # any fixed scatter will do
+    house = scene.face_building[face] * 17 + face // 2
+    shade = 1 + 0.11 * np.sin(house * 12.9898).astype(np.float32)  # any fixed scatter will do
     towards_sun = math.pi / 2 - SUN_AZIMUTH  # as an angle from east towards north
     facing = np.nan_to_num(np.cos(scene.face_aspect[face] - towards_sun), nan=0.0)
     return materials[scene.face_roof[face]] * (shade * (1 + 0.30 * facing))[:, None]

@@ -18,14 +18,14 @@ from sspipe.data.synthetic.scene import COVERS, Scene
 
 INCIDENCE = math.radians(38)
 LAYOVER = 1 / math.tan(INCIDENCE)  # m towards the sensor for each m of height
-LOOKS = (1.6, 1.6, 2.6, 2.6)  # of the speckle; the first two bands are the noisier ones in SpaceNet 6
-BLUR_PX = 0.5
+LOOKS = (0.9, 0.9, 1.4, 1.4)  # of the speckle; the first two bands are the noisier ones in SpaceNet 6
+BLUR_PX = 0.45
 FLOOR_DB = -15.0  # thermal noise, which also fills shadows
 SMALLEST, LARGEST = 1e-5, 93.0  # of valid values; 0 is kept for no-data
 
 # From decibel to the values of the files, band by band, so that their means and spreads are SpaceNet 6's.
-GAIN = np.array([1.0, 1.0, 1.0, 1.0], np.float32)
-OFFSET = np.array([33.0, 40.0, 38.0, 31.0], np.float32)
+GAIN = np.array([1.16, 1.25, 1.31, 1.22], np.float32)
+OFFSET = np.array([35.3, 44.5, 42.1, 32.8], np.float32)
 
 # Backscatter in dB: both polarisations alike (HH, VV) and crossed (HV, VH).
 COVER_DB = {
@@ -53,7 +53,7 @@ ROOF_DB = {
 }
 TREE_DB = (1, 2)
 WALL_DB = (6, 2)
-CORNER_DB = (19, 11)  # wall and ground together
+CORNER_DB = (24, 17)  # wall and ground together
 SLOPE_DB = 7.0  # a roof plane gains this if it faces the sensor, and loses it if it faces away
 CROSSED = (0, 1, 1, 0)  # index into the pairs above, for HH, HV, VH, VV
 
@@ -79,12 +79,13 @@ def render_radar(
     Returns:
         (4, rows, columns) float32 in HH, HV, VH, VV, above 0 and at most 93.
     """
+    # A crown is half transparent: it scatters from its middle and hides little.
+    height = np.where(relief.is_tree, relief.height_m / 2, relief.height_m)
+    face = relief.face
     energy = 10 ** (_surface_db(relief, scene, window, textures, orientation) / 10)
-    height, face, is_tree = relief.height_m, relief.face, relief.is_tree
     if orientation == 1:  # the sensor is always beyond row 0
-        energy, height, face, is_tree = energy[:, ::-1], height[::-1], face[::-1], is_tree[::-1]
-    scattered = _project(energy, height, window.pixel_m)
-    scattered += _walls(height, face >= 0, window.pixel_m)
+        energy, height, face = energy[:, ::-1], height[::-1], face[::-1]
+    scattered = _project(energy, height, window.pixel_m) + _walls(height, face >= 0, window.pixel_m)
     if orientation == 1:
         scattered = scattered[:, ::-1]
     values = np.empty(scattered.shape, np.float32)

@@ -12,7 +12,7 @@ from shapely.geometry import Point, Polygon, box
 from shapely.ops import substring
 
 from sspipe.data.synthetic.buildings import ROOFS, Building, plan_block
-from sspipe.data.synthetic.streets import cut_blocks, frame_of, open_ground
+from sspipe.data.synthetic.streets import cut_blocks, open_ground, plot_in
 
 # Land covers, in the order of their codes. What no polygon covers is road.
 COVERS = (
@@ -35,13 +35,13 @@ CAR_HEIGHT_M = 1.5
 # One hand of uses, dealt to the blocks from west to east, so that every part of the city has some of each.
 USES = (
     ("terraces",) * 6
-    + ("detached",) * 5
+    + ("detached",) * 4
     + ("slabs",) * 2
-    + ("perimeter",) * 2
-    + ("industrial",) * 2
+    + ("perimeter",) * 3
+    + ("industrial",) * 3
     + ("mixed",) * 2
-    + ("park",) * 3
-    + ("meadow",) * 3
+    + ("park",) * 2
+    + ("meadow",)
     + ("parking",)
 )
 YARD = {"slabs": "grass", "perimeter": "garden", "industrial": "parking", "mixed": "pavement", "park": "grass"}
@@ -108,7 +108,7 @@ class _Draft:
         self.codes.append(CODE[cover])
 
     def add_block(self, block: Polygon, use: str, polders: Polygon, rng: np.random.Generator) -> None:
-        corner, along, across, length, width = frame_of(block)
+        corner, along, across, length, width = plot_in(block)
         inner = block.buffer(-2.0, join_style="mitre")
         if inner.is_empty:
             return
@@ -118,7 +118,7 @@ class _Draft:
 
         self.paint(block, "pavement")
         self._add_ground(inner, use, to_map, length, width, rng)
-        plot = block.buffer(-2.5, join_style="mitre")
+        plot = block.buffer(-1.5, join_style="mitre")
         shapely.prepare(plot)
         turn = float(np.arctan2(along[1], along[0]))
         for building in plan_block(use, length, width, rng):
@@ -151,7 +151,7 @@ class _Draft:
 
     def _add_trees(self, block: Polygon, inner: Polygon, use: str, rng: np.random.Generator) -> None:
         ring = block.buffer(-1.0).exterior
-        if use != "meadow" and not ring.is_empty and rng.random() < 0.6:  # an avenue
+        if use != "meadow" and not ring.is_empty and rng.random() < 0.5:  # an avenue
             steps = np.arange(4, ring.length - 4, rng.uniform(9, 13))
             points = shapely.get_coordinates(shapely.line_interpolate_point(ring, steps))
             points = points[rng.random(len(points)) < 0.7]

@@ -11,7 +11,7 @@ from shapely.geometry import LineString, Point, Polygon, box
 
 BLOCK_LENGTH_M = 105.0  # a block longer than this, or larger than the area below, is cut again
 BLOCK_AREA_M2 = 6500.0
-CANAL_GAP_M, CANAL_WATER_M = 30.0, 14.0
+CANAL_GAP_M, CANAL_WATER_M = 26.0, 13.0
 
 
 def cut_blocks(area: Polygon, rng: np.random.Generator) -> tuple[list[Polygon], list[Polygon]]:
@@ -36,9 +36,9 @@ def cut_blocks(area: Polygon, rng: np.random.Generator) -> tuple[list[Polygon], 
                 blocks.append(piece)
             continue
         large = length > 250
-        turn = math.radians(rng.normal(0, 11 if large else 2.5))
-        gap = 15.0 if length > 500 else 11.0 if large else float(rng.choice([7.0, 8.5]))
-        has_canal = large and rng.random() < 0.22
+        turn = math.radians(rng.normal(0, 11 if large else 2))
+        gap = 12.0 if length > 500 else 8.5 if large else float(rng.choice([5.5, 6.5]))
+        has_canal = large and rng.random() < 0.12
         if has_canal:
             gap = CANAL_GAP_M
         # Cut between 40 and 60 % of the length, through the middle of the width.
@@ -75,6 +75,20 @@ def frame_of(polygon: Polygon) -> tuple[np.ndarray, np.ndarray, np.ndarray, floa
     if length >= width:
         return ring[0], first / length, second / width, length, width
     return ring[1], second / width, -first / length, width, length
+
+
+def plot_in(block: Polygon) -> tuple[np.ndarray, np.ndarray, np.ndarray, float, float]:
+    """The frame of a block, drawn in until its rectangle lies inside but for a few corners; as `frame_of` returns it."""
+    corner, along, across, length, width = frame_of(block)
+    for inset in np.arange(0.0, 13.0, 1.0):
+        if length - 2 * inset < 15 or width - 2 * inset < 15:
+            break
+        corner_in = corner + (along + across) * inset
+        sides = along * (length - 2 * inset), across * (width - 2 * inset)
+        plot = Polygon([corner_in, corner_in + sides[0], corner_in + sides[0] + sides[1], corner_in + sides[1]])
+        if plot.intersection(block).area > 0.996 * plot.area:
+            break
+    return corner_in, along, across, length - 2 * inset, width - 2 * inset
 
 
 def open_ground(bounds: tuple[float, float, float, float], tile_m: float, rng: np.random.Generator) -> list[Polygon]:
