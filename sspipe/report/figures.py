@@ -163,7 +163,7 @@ def tile_map_figure(tiles: pd.DataFrame, width_in: float) -> Figure:
     rows, columns = (len(splits), 1) if narrow else (1, len(splits))
     panel_in = width_in / columns
     shape = min(1.4, (north - south) / (east - west))
-    figure = Figure(figsize=(width_in, 0.6 + rows * (0.5 + 0.86 * panel_in * shape)), layout="constrained")
+    figure = Figure(figsize=(width_in, 0.7 + rows * (0.7 + 0.88 * panel_in * shape)), layout="constrained")
     axes = figure.subplots(rows, columns, squeeze=False).flat
     for axis, split in zip(axes, splits, strict=True):
         _tile_boxes(axis, tiles[tiles["split"] == split], (west, south))

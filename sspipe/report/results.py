@@ -123,7 +123,7 @@ def role_of(variant: Variant) -> str:
 
 def _read_scores(path: Path) -> pd.DataFrame:
     try:
-        table = pd.read_csv(path, float_precision="round_trip", keep_default_na=True)
+        table = pd.read_csv(path)
     except FileNotFoundError:
         raise UserError(f"{path}: no such file; run the rule collect_scores") from None
     missing = [name for name in SCORE_COLUMNS if name not in table.columns]

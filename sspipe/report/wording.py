@@ -102,8 +102,8 @@ def gap_sentence(gaps: pd.DataFrame, leakage: pd.DataFrame) -> str:
         size = f"{signed(low)} to {signed(high)} over {len(gaps)} variants"
     return (
         f"Leak gap: F1 on the {random} split minus F1 on the {spatial} split is {size}. A single training tile covers "
-        f"more than half of {covered(random)} of the test tiles of the {random} split, and of {covered(spatial)} on the "
-        f"{spatial} split. The two splits are tested on different places, so the gap holds their difference in "
+        f"more than half of {covered(random)} of the test tiles of the {random} split, and of {covered(spatial)} on "
+        f"the {spatial} split. The two splits are tested on different places, so the gap holds their difference in "
         "difficulty too."
     )
 

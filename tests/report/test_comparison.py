@@ -1,0 +1,119 @@
+"""Table 1, the leak gap and what is compared with what."""
+
+from __future__ import annotations
+
+import math
+
+import pandas as pd
+import pytest
+import yaml
+
+from sspipe.config import load_config
+from sspipe.errors import UserError
+from sspipe.report import comparison, wording
+from sspipe.report.results import role_of
+from tests.report.fake_results import REPOSITORY
+
+
+@pytest.fixture(scope="module")
+def config():
+    return load_config(yaml.safe_load((REPOSITORY / "config.yaml").read_text()))
+
+
+def run(split: str, variant: str, seed: int = 0, f1: float = 0.5, role: str = "candidate", **more) -> dict:
+    return {
+        "split": split, "variant": variant, "seed": seed, "title": f"Title, {variant}", "role": role, "paper_row": None,
+        "parameters_unique": 1_000_000, "parameters_paper_style": 1_500_000, "pixel_iou": 0.4, "pixel_iou_pooled": 0.45,
+        "f1": f1, "precision": 0.6, "recall": 0.4, "f1_low": f1 - 0.02, "f1_high": f1 + 0.02, "train_seconds": 60.0,
+        **more,
+    }  # fmt: skip
+
+
+def test_the_papers_table_is_as_printed(config):
+    printed = {
+        "unet16_finetune": ("44M", 0.596, 0.522),
+        "ss_no_skips": ("36M", 0.577, 0.498),
+        "ss_unet_skips": ("44M", 0.639, 0.592),
+        "ss_rsc": ("44M", 0.635, 0.604),
+        "ss_rsc_shared": ("44M", 0.639, 0.616),
+    }
+    named = {name: comparison.paper_row(variant.paper_row, name) for name, variant in config.variants.items()}
+    assert {name: tuple(row) for name, row in named.items() if row} == printed
+
+
+def test_a_misspelt_paper_row_is_named_with_the_nearest():
+    runs = pd.DataFrame([run("random", "mine", paper_row="SS with UNet skip-con")])
+    with pytest.raises(UserError, match=r"variants\.mine\.paper_row.*did you mean `SS with UNet skip-conns`"):
+        comparison.table_one(runs)
+
+
+def test_seeds_are_averaged_and_their_spread_is_the_sample_deviation():
+    runs = pd.DataFrame([run("random", "a", seed, f1) for seed, f1 in enumerate((0.4, 0.5, 0.6))])
+    row = comparison.table_one(runs).iloc[0]
+    assert (row["seeds"], row["f1"]) == (3, pytest.approx(0.5))
+    assert row["f1_sd"] == pytest.approx(0.1)
+    assert (row["f1_low"], row["f1_high"]) == (pytest.approx(0.48), pytest.approx(0.52))
+
+
+def test_one_seed_has_no_spread():
+    assert math.isnan(comparison.table_one(pd.DataFrame([run("random", "a")]))["f1_sd"].iloc[0])
+
+
+def test_the_gap_is_random_minus_spatial_for_variants_on_both():
+    table = comparison.table_one(
+        pd.DataFrame([run("random", "a", f1=0.7), run("spatial", "a", f1=0.4), run("spatial", "b", f1=0.9)])
+    )
+    gaps = comparison.leak_gaps(table, {"random": "random", "spatial": "spatial"})
+    assert list(gaps["variant"]) == ["a"]
+    assert gaps["gap"].iloc[0] == pytest.approx(0.3)
+
+
+def test_without_both_kinds_of_split_there_is_no_gap_and_it_is_said():
+    table = comparison.table_one(pd.DataFrame([run("spatial", "a")]))
+    gaps = comparison.leak_gaps(table, {"spatial": "spatial"})
+    assert gaps.empty
+    assert "not known" in wording.gap_sentence(gaps, pd.DataFrame())
+
+
+def test_figure_2_pairs_the_variant_with_its_bce_only_twin(config):
+    assert comparison.loss_pairs(config.variants) == [("ss_rsc_shared_bce", "ss_rsc_shared")]
+
+
+def test_a_twin_with_another_learning_rate_is_no_pair(config):
+    other = config.variants["ss_rsc_shared"].model_copy(update={"learning_rate": 1e-4})
+    assert comparison.loss_pairs({**config.variants, "ss_rsc_shared": other}) == []
+
+
+def test_floor_and_ceiling_are_found_from_the_settings(config):
+    roles = {name: role_of(variant) for name, variant in config.variants.items()}
+    assert {name: role for name, role in roles.items() if role != "candidate"} == {
+        "unet16_sar": "floor",
+        "unet16_eo": "ceiling",
+    }
+
+
+def test_missing_runs_are_listed():
+    runs = pd.DataFrame([run("random", "a"), run("random", "a", 1), run("random", "b")])
+    assert comparison.absent_runs(runs, {"random": ["a", "b"]}, [0, 1]) == ["random/b/seed1"]
+
+
+def test_the_best_variant_is_never_the_ceiling():
+    table = comparison.table_one(
+        pd.DataFrame(
+            [run("random", "a", f1=0.5), run("random", "b", f1=0.4), run("random", "eo", f1=0.9, role="ceiling")]
+        )
+    )
+    sentence = wording.best_sentence(table)
+    assert sentence.startswith("With radar alone at test, “Title, a” has the highest F1, 0.500 [0.480, 0.520].")
+    assert "No other radar variant's interval overlaps it." in sentence
+    assert "ceiling, which sees the optical image at test, reaches 0.900" in sentence
+
+
+def test_overlapping_intervals_are_not_called_a_win():
+    table = comparison.table_one(pd.DataFrame([run("random", "a", f1=0.50), run("random", "b", f1=0.48)]))
+    assert "do not tell them apart" in wording.best_sentence(table)
+
+
+def test_a_split_without_scores_is_said():
+    table = comparison.table_one(pd.DataFrame([run("random", "a", f1=float("nan"))]))
+    assert "No variant" in wording.best_sentence(table)

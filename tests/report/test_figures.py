@@ -1,0 +1,135 @@
+"""Figures: from a table to a drawing that a page can hold."""
+
+from __future__ import annotations
+
+import re
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from sspipe.report import comparison, curves, figures, style
+from tests.report.test_comparison import run
+
+WIDTHS = [style.WIDE_IN, style.NARROW_IN]
+
+
+def texts(figure) -> list[str]:
+    return re.findall(r"<text[^>]*>([^<]*)</text>", style.svg_text(figure))
+
+
+def epochs(variants: int, seeds: int = 1) -> pd.DataFrame:
+    rows = []
+    for variant in range(variants):
+        for seed in range(seeds):
+            for step in range(1, 7):
+                stage = 1 + (step > 3)
+                views = ["eo"] if stage == 1 else ["sar"]
+                rows.append(
+                    (
+                        f"v{variant}",
+                        f"Variant {variant}",
+                        seed,
+                        step,
+                        stage,
+                        2,
+                        views,
+                        1 / step,
+                        1 / step,
+                        1 / step,
+                        step / 10,
+                    )
+                )
+    names = [
+        "variant",
+        "title",
+        "seed",
+        "step",
+        "stage",
+        "stages",
+        "views",
+        "train_loss",
+        "train_bce",
+        "validation_loss",
+    ]
+    return pd.DataFrame(rows, columns=[*names, "validation_iou"])
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+def test_the_f1_figure_names_every_variant_and_its_score(width):
+    runs = pd.DataFrame([run("random", "a", f1=0.31), run("spatial", "a", f1=0.42), run("spatial", "b", f1=0.53)])
+    shown = texts(figures.f1_figure(comparison.table_one(runs), runs, width))
+    assert {"Title, a", "Title, b", "0.310", "0.420", "0.530", "random split", "spatial split"} <= set(shown)
+    assert ("no run" in shown) == (width == style.WIDE_IN)
+
+
+def test_an_undefined_f1_leaves_a_marked_gap():
+    runs = pd.DataFrame([run("random", "a"), run("random", "b", f1=float("nan"))])
+    assert "F1 not defined" in texts(figures.f1_figure(comparison.table_one(runs), runs, style.WIDE_IN))
+
+
+def test_the_papers_f1_is_drawn_only_where_it_compares():
+    runs = pd.DataFrame([run("random", "a", paper_row="UNet16 with fine-tuning")])
+    table = comparison.table_one(runs)
+    with_paper = style.svg_text(figures.f1_figure(table, runs, style.WIDE_IN, ("random",)))
+    without = style.svg_text(figures.f1_figure(table, runs, style.WIDE_IN))
+    assert style.ORANGE in with_paper and style.ORANGE not in without
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+def test_the_gap_figure_prints_the_gap_with_its_sign(width):
+    table = comparison.table_one(
+        pd.DataFrame([run(split, name, f1=f1) for split, name, f1 in
+                      [("r", "a", 0.6), ("s", "a", 0.4), ("r", "b", 0.3), ("s", "b", 0.4)]])
+    )  # fmt: skip
+    shown = texts(figures.gap_figure(comparison.leak_gaps(table, {"r": "random", "s": "spatial"}), width))
+    assert {"+0.200", "−0.100"} <= set(shown)
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+def test_a_map_of_thousands_of_tiles_stays_small(width):
+    count = 3401
+    rng = np.random.default_rng(0)
+    tiles = pd.DataFrame(
+        {
+            "split": "random", "tile_id": range(count), "size_px": 900, "pixel_m": 0.5,
+            "subset": rng.choice(list(figures.SUBSET_WORDS), count),
+            "easting_m": 590_000 + rng.uniform(0, 9000, count), "northing_m": 5_750_000 + rng.uniform(0, 5000, count),
+        }
+    )  # fmt: skip
+    assert len(style.svg_text(figures.tile_map_figure(tiles, width))) < 2_000_000
+
+
+def test_every_tile_is_counted_once():
+    tiles = pd.DataFrame({"split": ["a", "a", "a", "b"], "subset": ["test", "train", "train", "guard"]})
+    counts = figures.subset_counts(tiles).set_index("split")
+    assert counts.loc["a"].to_dict() == {"train": 2, "validation": 0, "test": 1, "guard": 0, "validation_guard": 0}
+    assert counts.loc["b", "guard"] == 1
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+@pytest.mark.parametrize("variants", [1, 3])
+def test_learning_curves_label_their_stages(width, variants):
+    shown = texts(curves.learning_figure(epochs(variants, seeds=2), width))
+    assert {f"Variant {place}" for place in range(variants)} <= set(shown)
+    assert shown.count("EO") == shown.count("SAR") == 2 * variants
+
+
+def test_the_loss_figure_compares_bce_and_iou():
+    shown = texts(curves.loss_figure(epochs(2), "v0", "v1", style.WIDE_IN))
+    assert {"BCE alone", "BCE + Dice", "BCE on the training tiles", "Pixel IoU on the validation tiles"} <= set(shown)
+
+
+def test_an_inline_drawing_takes_the_pages_colours_and_its_own_ids():
+    svg = style.svg_text(curves.loss_figure(epochs(2), "v0", "v1", style.WIDE_IN))
+    inline = style.inline_svg(svg, "mine", 'says "so" & <more>')
+    assert not re.findall(r"#(?!mine-)[0-9a-fA-F]{3,}", inline)
+    assert all(name.startswith("mine-") for name in re.findall(r'\bid="([^"]+)"', inline))
+    referred = set(re.findall(r'href="#([^"]+)"|url\(#([^)]+)\)', inline))
+    assert {a or b for a, b in referred} <= set(re.findall(r'\bid="([^"]+)"', inline))
+    assert 'aria-label="says &quot;so&quot; &amp; &lt;more&gt;"' in inline
+
+
+def test_light_colours_occur_once_so_that_each_becomes_its_own_variable():
+    lights = [light for light, _ in style.PALETTE.values()]
+    assert len(set(lights)) == len(lights)

@@ -1,0 +1,215 @@
+"""The comparison report, opened in a real browser."""
+
+from __future__ import annotations
+
+import itertools
+
+import pandas as pd
+import pytest
+
+from sspipe.errors import UserError
+from sspipe.report.page import MAX_PAGE_BYTES, compare_variants
+from tests.report.browser import opened, screenshot
+from tests.report.fake_results import make_fake_results
+
+SYNTHETIC = "synthetic data: not comparable with the paper"
+# Contrast of text on what lies behind it (WCAG 2), for every element that holds text of its own.
+CONTRASTS = """() => {
+  const parse = colour => colour.match(/[\\d.]+/g).map(Number);
+  const light = ([r, g, b]) => [r, g, b].map(v => v / 255)
+    .map(v => v <= 0.03928 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4)
+    .reduce((sum, v, i) => sum + v * [0.2126, 0.7152, 0.0722][i], 0);
+  const behind = node => {
+    for (; node; node = node.parentElement) {
+      const colour = parse(getComputedStyle(node).backgroundColor);
+      if (colour.length < 4 || colour[3] > 0) return colour;
+    }
+    return [255, 255, 255];
+  };
+  const found = [];
+  for (const node of document.querySelectorAll('body *:not(script):not(style)')) {
+    const own = [...node.childNodes].some(child => child.nodeType === 3 && child.textContent.trim());
+    if (!own || !node.checkVisibility() || node.closest('.scale, .skip')) continue;
+    const style = getComputedStyle(node), inside = node.closest('svg');
+    const pair = [light(parse(inside ? style.fill : style.color)), light(behind(node))].sort((a, b) => b - a);
+    found.push([(pair[0] + 0.05) / (pair[1] + 0.05), node.tagName, node.textContent.trim().slice(0, 40)]);
+  }
+  return found.sort((a, b) => a[0] - b[0]).slice(0, 3);
+}"""
+
+
+@pytest.fixture(scope="module")
+def page(browser, report):
+    with opened(browser, report.arguments["out"]) as page:
+        yield page
+
+
+def test_nothing_fails_and_nothing_is_fetched(page, report):
+    assert page.complaints == []
+    assert [url for url in page.requested if not url.startswith("data:")] == [report.arguments["out"].as_uri()]
+
+
+@pytest.mark.parametrize("name", ["report", "lone_report"])
+def test_the_synthetic_line_is_visible_exactly_when_the_data_are_synthetic(browser, request, name):
+    fake = request.getfixturevalue(name)
+    with opened(browser, fake.arguments["out"]) as page:
+        line = page.get_by_text(SYNTHETIC, exact=True)
+        assert line.count() == int(fake.arguments["synthetic"])
+        assert all(line.nth(place).is_visible() for place in range(line.count()))
+
+
+def test_the_table_holds_the_numbers_of_scores_csv(page, report):
+    scores = pd.read_csv(report.arguments["scores_csv"])
+    measures = [
+        "parameters_unique",
+        "parameters_paper_style",
+        "pixel_iou",
+        "pixel_iou_pooled",
+        "f1",
+        "precision",
+        "recall",
+    ]
+    rows = 0
+    for (split, variant), runs in scores.groupby(["split", "variant"]):
+        row = page.locator(f"table[data-split={split}] tr[data-variant={variant}]")
+        for measure in measures:
+            cell = row.locator(f"td[data-column={measure}]")
+            assert float(cell.get_attribute("data-value")) == pytest.approx(runs[measure].mean(), rel=1e-12)
+            if measure == "f1":
+                bounds = f"[{runs['f1_low'].mean():.3f}, {runs['f1_high'].mean():.3f}]"
+                shown = cell.inner_text()
+                assert f"{runs['f1'].mean():.3f}" in shown and bounds in shown
+                assert f"± {runs['f1'].std():.3f}" in shown
+        rows += 1
+    assert page.locator("table.scores tbody tr").count() == rows
+
+
+def test_the_papers_numbers_stand_beside_ours_on_every_split(page):
+    def papers(split: str, variant: str) -> list[str]:
+        row = page.locator(f"table[data-split={split}] tr[data-variant={variant}]")
+        return [row.locator(f"td[data-column=paper_{name}]").inner_text() for name in ("parameters", "pixel_iou", "f1")]
+
+    for split in ("random", "spatial"):
+        assert papers(split, "unet16_finetune") == ["44M", "0.596", "0.522"]
+        assert papers(split, "ss_rsc_shared") == ["44M", "0.639", "0.616"]
+    assert papers("spatial", "ss_no_skips") == ["36M", "0.577", "0.498"]
+    assert papers("spatial", "unet16_eo") == ["–", "–", "–"]
+    assert "36M for the network without skip connections cannot be reproduced" in page.locator("main").inner_text()
+
+
+def test_a_variant_is_absent_from_a_split_it_was_not_trained_on(page):
+    assert page.locator("table[data-split=random] tr[data-variant=ss_no_skips]").count() == 0
+    assert "ss_no_skips" in page.get_by_text("not trained on the random split").inner_text()
+
+
+@pytest.mark.parametrize("width", [390, 1280])
+def test_every_picture_has_an_alt_text_and_a_size(browser, report, width):
+    with opened(browser, report.arguments["out"], width=width) as page:
+        images = page.evaluate(
+            "() => [...document.images].map(i => [i.alt, i.naturalWidth, i.getBoundingClientRect().width, i.width])"
+        )
+        drawings = page.evaluate(
+            "() => [...document.querySelectorAll('svg[role=img]')].filter(d => d.checkVisibility())"
+            ".map(d => [d.getAttribute('aria-label'), d.getBoundingClientRect().width])"
+        )
+        # Four tiles of the spatial split with five variants, two of the random with two; each with EO, SAR, truth.
+        assert len(images) == 4 * (3 + 5) + 2 * (3 + 2)
+        assert all(alt and natural == 64 and shown > 100 for alt, natural, shown, _ in images)
+        assert len({alt for alt, *_ in images}) == len(images)
+        assert len(drawings) == len(list(report.arguments["out_figures"].glob("*.svg")))
+        assert all(len(label) > 20 and shown > 300 for label, shown in drawings)
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [390, 1280, 1920])
+def test_the_page_never_scrolls_sideways(browser, report, width, scheme):
+    with opened(browser, report.arguments["out"], width=width, color_scheme=scheme) as page:
+        page.evaluate("() => document.querySelectorAll('details').forEach(d => d.open = true)")
+        assert page.evaluate("() => document.documentElement.scrollWidth") == width
+        assert page.evaluate(
+            "() => [...document.querySelectorAll('table, figure, svg')]"
+            ".every(node => node.getBoundingClientRect().right <= innerWidth)"
+        )
+        screenshot(page, f"report_{width}_{scheme}")
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_text_stands_out_from_what_is_behind_it(browser, report, scheme):
+    with opened(browser, report.arguments["out"], color_scheme=scheme) as page:
+        background = page.evaluate("() => getComputedStyle(document.body).backgroundColor")
+        assert background == {"light": "rgb(255, 255, 255)", "dark": "rgb(20, 24, 29)"}[scheme]
+        worst = page.evaluate(CONTRASTS)
+        assert worst[0][0] >= 4.5, worst
+
+
+def test_headings_tables_and_ids_are_sound(page):
+    levels = [
+        int(level)
+        for level in page.evaluate("() => [...document.querySelectorAll('h1,h2,h3,h4')].map(h => h.tagName[1])")
+    ]
+    assert levels.count(1) == 1 and levels[0] == 1
+    assert all(after - before <= 1 for before, after in itertools.pairwise(levels))
+    assert page.evaluate("() => [...document.querySelectorAll('table')].every(t => t.caption.textContent.trim())")
+    assert page.evaluate("() => document.documentElement.lang") == "en"
+    ids = page.evaluate("() => [...document.querySelectorAll('[id]')].map(n => n.id)")
+    assert len(ids) == len(set(ids))
+    assert page.evaluate(
+        "() => [...document.querySelectorAll('nav a')].every(a => document.getElementById(a.hash.slice(1)))"
+    )
+
+
+def test_on_a_phone_every_number_of_the_table_keeps_its_label(browser, report):
+    with opened(browser, report.arguments["out"], width=390) as page:
+        labels = page.evaluate(
+            "() => [...document.querySelectorAll('table.scores td')].filter(c => c.checkVisibility())"
+            ".map(c => getComputedStyle(c, '::before').content)"
+        )
+        assert labels and all(len(label) > 3 for label in labels)
+
+
+def test_it_prints_without_its_navigation(browser, report):
+    with opened(browser, report.arguments["out"]) as page:
+        page.emulate_media(media="print")
+        assert not page.locator("nav").is_visible()
+        assert page.locator("h1").is_visible()
+
+
+def test_one_variant_alone_makes_a_readable_page(browser, lone_report):
+    with opened(browser, lone_report.arguments["out"], width=390) as page:
+        assert page.complaints == []
+        assert page.locator("table.scores").count() == 1
+        assert page.locator("table.scores tbody tr").count() == 1
+        assert "so the gap between them is not known" in page.locator("main").inner_text()
+        assert page.evaluate("() => document.documentElement.scrollWidth") == 390
+        screenshot(page, "report_lone_390")
+
+
+def test_every_figure_has_its_data_beside_it(report):
+    folder = report.arguments["out_figures"]
+    drawings = sorted(path.stem for path in folder.glob("*.svg"))
+    assert [name for name in drawings if not (folder / f"{name}.csv").is_file()] == []
+    assert {"f1_by_variant", "leak_gap", "leakage", "tile_map", "learning_curves_spatial"} <= set(drawings)
+    assert "bce_against_bce_dice_spatial_ss_rsc_shared" in drawings
+    shown = pd.read_csv(folder / "panels.csv")
+    tiles = {f"panel_{row.split}_{row.tile_id}" for row in shown.itertuples()}
+    assert tiles == {path.stem for path in folder.glob("panel_*.png")}
+    assert report.arguments["out"].stat().st_size < MAX_PAGE_BYTES
+
+
+def test_the_same_results_give_the_same_bytes(lone_report, tmp_path):
+    again = {**lone_report.arguments, "out": tmp_path / "index.html", "out_figures": tmp_path / "figures"}
+    compare_variants(**again)
+    assert again["out"].read_bytes() == lone_report.arguments["out"].read_bytes()
+    files = sorted(path.name for path in again["out_figures"].iterdir())
+    assert files == sorted(path.name for path in lone_report.arguments["out_figures"].iterdir())
+    for name in files:
+        assert (again["out_figures"] / name).read_bytes() == (lone_report.arguments["out_figures"] / name).read_bytes()
+
+
+def test_a_tile_that_cannot_be_read_leaves_nothing_behind(tmp_path):
+    fake = make_fake_results(tmp_path, seeds=(0,), variants=("ss_rsc_shared",), random_variants=(), panels=1)
+    for picture in (tmp_path / "raw").rglob("*SAR-Intensity*.tif"):
+        picture.write_bytes(b"not a picture")
+    with pytest.raises(UserError, match=r"SAR-Intensity.*cannot be read"):
+        compare_variants(**fake.arguments)
+    assert [path.name for path in (tmp_path / "report").iterdir()] == ["scores.csv"]
