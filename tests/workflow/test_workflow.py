@@ -160,10 +160,11 @@ def test_a_misspelt_key_stops_before_anything_runs_and_names_the_nearest(fresh):
 
 def test_a_tile_size_that_does_not_match_the_archive_stops_with_the_reason_in_the_log(finished, fresh):
     shutil.copy(finished.results / "archive.tar.gz", fresh.folder / "given.tar.gz")
-    fresh.edit(lambda content: content["archive"].update({"source": "file", "path": "given.tar.gz"}))
+    given = {"source": "file", "path": "given.tar.gz", "size_bytes": None, "sha256": None}
+    fresh.edit(lambda content: content["archive"].update(given))
     fresh.edit(lambda content: content["tiles"].update({"size_px": 80}))
     done = fresh.snakemake("data")
-    assert done.returncode != 0
+    assert done.returncode != 0, done.stdout + done.stderr
     log = (fresh.results / "logs" / "index_tiles.log").read_text()
     assert "tiles.size_px" in log and "90" in log
     assert "Traceback" not in log
