@@ -313,7 +313,7 @@ class _Run:
             wanted = int((footprints["tile_id"] == tile_id).sum())
             found = min(wanted, round(wanted * self.skill * 0.6 + rng.integers(0, 2)))
             wrong, missed = round(wanted * (1 - self.skill)), wanted - found
-            f1 = 2 * found / (2 * found + wrong + missed)
+            f1 = 2 * found / (2 * found + wrong + missed) if found + wrong + missed else float("nan")
             rows.append((tile_id, found, wrong, missed, f1, both, either, both / either if either else 1.0))
         folder = self.folder("predict")
         np.save(folder / "probabilities.npy", probabilities)

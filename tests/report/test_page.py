@@ -167,6 +167,15 @@ def test_on_a_phone_every_number_of_the_table_keeps_its_label(browser, report):
         assert labels and all(len(label) > 3 for label in labels)
 
 
+def test_the_rule_of_choice_says_what_was_chosen(browser, report, lone_report):
+    with opened(browser, report.arguments["out"]) as page:
+        assert "then the tiles with the best and the worst F1 of" in page.locator("main").inner_text()
+        assert page.get_by_role("heading", name="Spatial split: worst F1").count() == 1
+    with opened(browser, lone_report.arguments["out"]) as page:
+        assert "1 test tile of the spatial split" in page.locator("main").inner_text().replace("\n", " ")
+        assert "worst F1" not in page.locator("main").inner_text()
+
+
 def test_it_prints_without_its_navigation(browser, report):
     with opened(browser, report.arguments["out"]) as page:
         page.emulate_media(media="print")

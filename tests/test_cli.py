@@ -1,0 +1,56 @@
+"""The command line: errors for people, and no library that a stage does not need."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from sspipe.cli import main
+
+ROOT = Path(__file__).parent.parent
+
+
+def test_a_users_mistake_is_one_message_and_status_1_without_a_traceback(tmp_path, capsys):
+    status = main(
+        ["resolve-variant", "--settings", '{"stages": [], "lerning_rate": 1}', "--out", str(tmp_path / "v.json")]
+    )
+    assert status == 1
+    message = capsys.readouterr().err
+    assert message.startswith("sspipe resolve-variant: error: ")
+    assert "lerning_rate: unknown key; did you mean `learning_rate`?" in message
+    assert "Traceback" not in message
+    assert not list(tmp_path.iterdir())
+
+
+def test_every_stage_explains_itself(capsys):
+    with pytest.raises(SystemExit) as ended:
+        main(["--help"])
+    assert ended.value.code == 0
+    text = capsys.readouterr().out
+    for stage in (
+        "synthesize-archive",
+        "index-tiles",
+        "assign-splits",
+        "pack-tiles",
+        "train",
+        "predict-tiles",
+        "follow",
+    ):
+        assert stage in text
+
+
+@pytest.mark.parametrize(
+    ("module", "unwanted"),
+    [
+        ("sspipe.cli", "torch numpy pandas rasterio geopandas pydantic"),
+        ("sspipe.config", "torch numpy pandas rasterio geopandas"),
+        ("sspipe.train.loop", "rasterio geopandas shapely pyogrio skimage matplotlib"),
+        ("sspipe.predict.inference", "rasterio geopandas shapely pyogrio skimage matplotlib"),
+        ("sspipe.score.stage", "torch matplotlib"),
+    ],
+)
+def test_a_module_does_not_import_what_it_does_not_need(module, unwanted):
+    code = f"import sys, {module}; print(*[name for name in {unwanted.split()} if name in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == ""
