@@ -94,16 +94,23 @@ def plan_panels(results: Results, kinds: Mapping[str, str], count: int) -> list[
 def _rule(plan: Sequence[Plan]) -> str:
     main = plan[0]
     text = (
-        f"{len(main.chosen)} test tiles of the {main.split} split, chosen by rule from those with buildings that radar "
-        "sees over at least half their ground: ranked by number of buildings and taken from the middles of equal parts "
-        f"of the ranking, then the tiles with the best and the worst F1 of {wording.quoted(main.judge)}."
+        f"{_tiles(main)} of the {main.split} split, chosen by rule from those with buildings that radar "
+        "sees over at least half their ground (if there are any): ranked by number of buildings and taken from the "
+        "middles of equal parts of the ranking"
     )
+    if main.chosen["reason"].str.endswith("F1").any():
+        text += f", then the tiles with the best and the worst F1 of {wording.quoted(main.judge)}"
+    text += "."
     for part in plan[1:]:
-        text += f" Then {len(part.chosen)} of the {part.split} split, by number of buildings."
+        text += f" Then {_tiles(part)} of the {part.split} split, by number of buildings."
     return text + (
         " Every picture of a tile has the same scale, north up. Radar colours: red HH, green mean of HV and VH, blue "
         "VV. Predictions are pixels of the building interior, of the lowest seed of each variant; F1 counts buildings."
     )
+
+
+def _tiles(part: Plan) -> str:
+    return f"{len(part.chosen)} test {'tile' if len(part.chosen) == 1 else 'tiles'}"
 
 
 def _panel_context(panel: panels.Panel) -> dict[str, Any]:

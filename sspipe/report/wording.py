@@ -93,7 +93,7 @@ def gap_sentence(gaps: pd.DataFrame, leakage: pd.DataFrame) -> str:
 
     def covered(split: str) -> str:
         rows = leakage[(leakage["split"] == split) & (leakage["comparison"] == "test_against_train")]
-        return percent(rows["over_50"].iloc[0]) if len(rows) else "an unknown share"
+        return percent(rows["over_50"].iloc[0]) if len(rows) else "An unknown share"
 
     low, high = gaps["gap"].min(), gaps["gap"].max()
     if len(gaps) == 1:
@@ -101,9 +101,9 @@ def gap_sentence(gaps: pd.DataFrame, leakage: pd.DataFrame) -> str:
     else:
         size = f"{signed(low)} to {signed(high)} over {len(gaps)} variants"
     return (
-        f"Leak gap: F1 on the {random} split minus F1 on the {spatial} split is {size}. A single training tile covers "
-        f"more than half of {covered(random)} of the test tiles of the {random} split, and of {covered(spatial)} on "
-        f"the {spatial} split. The two splits are tested on different places, so the gap holds their difference in "
+        f"Leak gap: F1 on the {random} split minus F1 on the {spatial} split is {size}. {covered(random)} of the test "
+        f"tiles of the {random} split are more than half covered by one training tile; on the {spatial} split, "
+        f"{covered(spatial)}. The two splits are tested on different places, so the gap holds their difference in "
         "difficulty too."
     )
 
