@@ -10,6 +10,15 @@ configfile: "config.yaml"
 
 
 include: "rules/common.smk"
+
+
+rule all:
+    input:
+        f"{ROOT}/report/index.html",
+        runs(f"{ROOT}/score/{RUN}/solaris.json"),
+    localrule: True
+
+
 include: "rules/targets.smk"
 include: "rules/data.smk"
 include: "rules/pack.smk"

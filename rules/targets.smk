@@ -1,12 +1,4 @@
-# What people type: snakemake --profile profiles/… TARGET
-
-
-rule all:
-    default_target: True
-    input:
-        f"{ROOT}/report/index.html",
-        runs(f"{ROOT}/score/{RUN}/solaris.json"),
-    localrule: True
+# What people type besides `all`: snakemake --profile profiles/… TARGET
 
 
 rule data:

@@ -124,6 +124,11 @@ def test_the_target_of_one_variant_asks_for_that_variant_alone(fresh):
     assert "collect_scores" not in planned
 
 
+def test_without_a_target_everything_is_made(fresh):
+    assert fresh.planned() == fresh.planned("all")
+    assert fresh.planned()["train"] == RUNS
+
+
 @pytest.mark.parametrize(
     ("target", "last"),
     [
