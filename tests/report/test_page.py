@@ -176,9 +176,12 @@ def test_the_rule_of_choice_says_what_was_chosen(browser, report, lone_report):
         assert "worst F1" not in page.locator("main").inner_text()
 
 
-def test_it_prints_without_its_navigation(browser, report):
-    with opened(browser, report.arguments["out"]) as page:
+def test_it_prints_on_a4_without_its_navigation(browser, report):
+    # 182 mm between the margins are 688 CSS px.
+    with opened(browser, report.arguments["out"], width=688, color_scheme="dark") as page:
         page.emulate_media(media="print")
+        assert page.evaluate("() => document.documentElement.scrollWidth") == 688
+        assert page.evaluate("() => getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
         assert not page.locator("nav").is_visible()
         assert page.locator("h1").is_visible()
 
