@@ -17,7 +17,7 @@ ROOFS = ("red tile", "brown tile", "dark tile", "gravel", "bitumen", "light", "m
 
 @dataclass(frozen=True)
 class RoofFace:
-    """One plane of a roof: outline, mean height (m), and the direction it faces (radians from +u towards +v; NaN: flat)."""
+    """One plane of a roof: outline, mean height, and where it faces (radians from +u towards +v; NaN: flat)."""
 
     outline: Polygon
     height_m: float
@@ -225,10 +225,13 @@ def _building(footprint: Polygon, faces: tuple[RoofFace, ...], roof: str, roughn
 
 def _l_shape(u: float, v: float, long: float, deep: float, rng: np.random.Generator) -> Polygon:
     """A rectangle without one of its corners."""
+    u1, v1 = u + long, v + deep
     cut_u, cut_v = long * rng.uniform(0.35, 0.55), deep * rng.uniform(0.35, 0.5)
-    corner_u = u if rng.random() < 0.5 else u + long - cut_u
-    corner_v = v if rng.random() < 0.5 else v + deep - cut_v
-    return box(u, v, u + long, v + deep).difference(box(corner_u, corner_v, corner_u + cut_u, corner_v + cut_v))
+    west, south = rng.random() < 0.5, rng.random() < 0.5
+    cut = box(
+        u if west else u1 - cut_u, v if south else v1 - cut_v, u + cut_u if west else u1, v + cut_v if south else v1
+    )
+    return box(u, v, u1, v1).difference(cut)
 
 
 def _pick(rng: np.random.Generator, shares: dict[str, float]) -> str:

@@ -67,7 +67,7 @@ class LabelCutter:
 
 
 def geojson_text(name: str, labels: list[Label]) -> str:
-    """The label file of a tile: EPSG:32631 although it is GeoJSON, and heights of 0 on every corner, as in SpaceNet 6."""
+    """The label file of a tile: EPSG:32631 although it is GeoJSON, and z = 0 on every corner, as in SpaceNet 6."""
     features = [
         {
             "type": "Feature",

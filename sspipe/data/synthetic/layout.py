@@ -13,7 +13,7 @@ from shapely.geometry import Polygon
 from sspipe.data.spacenet6 import tile_id_of
 
 WEST_M, NORTH_M = 592318.620, 5749872.405  # upper-left corner of the flown area: in Rotterdam, as the real tiles are
-PAIR_STEP_TILES = 0.5  # from one pair of strips to the next, so that a place is seen about four times
+PAIR_STEP_TILES = 0.45  # from one pair of strips to the next, so that a place is seen about three times
 NO_DATA_SHARE = 0.14  # mean over the strips, as in SpaceNet 6
 FLIGHT_DAYS = ("20190804111224", "20190822063412", "20190823071907")
 GOLDEN = (math.sqrt(5) - 1) / 2  # multiples of it, modulo 1, spread evenly whatever their number
@@ -48,8 +48,8 @@ def plan_strips(*, tile_m: float, strips: int, tiles_per_strip: int, seed: int) 
     """Plans strips that run east-west and overlap.
 
     Strips fly in pairs, one from the north and one from the south over nearly the same ground, and pairs follow one
-    another southwards by half a tile. Every third pair has a second, shorter row of tiles. No shift is a multiple of the
-    tile, so no two strips share a tile grid.
+    another southwards by less than half a tile. Every fourth pair has a second, shorter row of tiles. No shift is a
+    multiple of the tile, so no two strips share a tile grid.
 
     Args:
         tile_m: side of a tile, m.
@@ -67,12 +67,13 @@ def plan_strips(*, tile_m: float, strips: int, tiles_per_strip: int, seed: int) 
     number = int(rng.integers(1, 60))
     for index, name in enumerate(names):
         pair = index // 2
-        lower = tiles_per_strip // 3 if pair % 3 == 1 else 0
+        # A second row only where later pairs see the same ground.
+        lower = tiles_per_strip // 3 if pair % 4 == 1 and pair + 2 < (strips + 1) // 2 else 0
         columns = tiles_per_strip - lower
         # A strip with two rows is shorter, so it lies at the west or the east end of the city, and its second row too.
         at_east = lower > 0 and index % 2 == 1
-        shift = (index * GOLDEN) % 1 - 0.5 + rng.uniform(-0.05, 0.05) + (tiles_per_strip - columns) * at_east
-        drop = pair * PAIR_STEP_TILES + rng.uniform(-0.15, 0.15)
+        shift = 0.7 * ((index * GOLDEN) % 1) + rng.uniform(-0.03, 0.03) + (tiles_per_strip - columns) * at_east
+        drop = pair * PAIR_STEP_TILES + rng.uniform(-0.12, 0.12)
         easting, northing = WEST_M + round(shift * tile_m, 3), NORTH_M - round(drop * tile_m, 3)
         first_low = columns - lower if at_east else 0
         cells = [(0, column) for column in range(columns)] + [(1, first_low + column) for column in range(lower)]

@@ -21,14 +21,14 @@ BLUR_PX = 0.55
 
 # Digital numbers in full sun without haze: red, green, blue, near infrared.
 COVER_COLOURS = {
-    "road": (255, 265, 265, 250),
-    "pavement": (390, 370, 345, 400),
+    "road": (245, 255, 255, 240),
+    "pavement": (350, 335, 315, 365),
     "garden": (240, 290, 205, 680),
     "grass": (215, 310, 175, 960),
     "water": (70, 110, 105, 40),
     "crop": (240, 345, 165, 1120),
     "soil": (470, 410, 325, 560),
-    "parking": (320, 320, 315, 315),
+    "parking": (290, 292, 290, 288),
     "wood": (120, 195, 110, 880),
     "white car": (1150, 1150, 1130, 1000),
     "dark car": (110, 115, 125, 120),
@@ -38,8 +38,8 @@ ROOF_COLOURS = {
     "red tile": (520, 370, 285, 560),
     "brown tile": (430, 335, 270, 470),
     "dark tile": (200, 205, 220, 225),
-    "gravel": (520, 510, 485, 530),
-    "bitumen": (175, 178, 185, 185),
+    "gravel": (560, 550, 525, 570),
+    "bitumen": (165, 168, 180, 170),
     "light": (720, 710, 680, 670),
     "metal": (790, 815, 840, 750),
 }
@@ -86,7 +86,7 @@ def _roofs(face: np.ndarray, scene: Scene) -> np.ndarray:
     """Colours of roof pixels, (n, 4): the material, a shade for each house, brighter on planes that face the sun."""
     materials = np.array([ROOF_COLOURS[roof] for roof in ROOFS], np.float32)
     house = scene.face_building[face] * 17 + face // 2
-    shade = 1 + 0.11 * np.sin(house * 12.9898).astype(np.float32)  # any fixed scatter will do
+    shade = 1 + 0.09 * np.sin(house * 12.9898).astype(np.float32)  # any fixed scatter will do
     towards_sun = math.pi / 2 - SUN_AZIMUTH  # as an angle from east towards north
     facing = np.nan_to_num(np.cos(scene.face_aspect[face] - towards_sun), nan=0.0)
     return materials[scene.face_roof[face]] * (shade * (1 + 0.30 * facing))[:, None]

@@ -8,6 +8,7 @@ h * tan(t) behind it (shadow). Wall and ground together send most of the energy 
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 
 import numpy as np
 from scipy import ndimage
@@ -18,25 +19,28 @@ from sspipe.data.synthetic.scene import COVERS, Scene
 
 INCIDENCE = math.radians(38)
 LAYOVER = 1 / math.tan(INCIDENCE)  # m towards the sensor for each m of height
-LOOKS = (0.9, 0.9, 1.4, 1.4)  # of the speckle; the first two bands are the noisier ones in SpaceNet 6
-BLUR_PX = 0.45
-FLOOR_DB = -15.0  # thermal noise, which also fills shadows
+BLUR_PX = 0.75  # the system's response; it spreads speckle over neighbouring pixels too
+# Shape of the gamma noise before that blur, which multiplies it by about 4 pi BLUR_PX^2: speckle of 2 to 3 looks.
+# SpaceNet 6's first two bands are noisier than the others.
+LOOKS = (0.28, 0.28, 0.42, 0.42)
+CROSS_SHARE = 0.7  # of its speckle that VH has in common with HV, by reciprocity
+FLOOR_DB = -10.0  # thermal noise and side lobes, which fill shadows until they look like roads
 SMALLEST, LARGEST = 1e-5, 93.0  # of valid values; 0 is kept for no-data
 
 # From decibel to the values of the files, band by band, so that their means and spreads are SpaceNet 6's.
-GAIN = np.array([1.16, 1.25, 1.31, 1.22], np.float32)
-OFFSET = np.array([35.3, 44.5, 42.1, 32.8], np.float32)
+GAIN = np.array([1.38, 1.52, 1.65, 1.47], np.float32)
+OFFSET = np.array([33.7, 43.0, 40.6, 31.1], np.float32)
 
 # Backscatter in dB: both polarisations alike (HH, VV) and crossed (HV, VH).
 COVER_DB = {
-    "road": (-10, -11),
+    "road": (-8, -9),
     "pavement": (-6, -7),
     "garden": (-1.5, -2),
     "grass": (-4, -4),
-    "water": (-18, -18),
+    "water": (-15, -15),
     "crop": (-2.5, -3.5),
     "soil": (-5, -8),
-    "parking": (-8.5, -9.5),
+    "parking": (-6.5, -7.5),
     "wood": (1, 2),
     "white car": (8, 2),
     "dark car": (8, 2),
@@ -53,7 +57,10 @@ ROOF_DB = {
 }
 TREE_DB = (1, 2)
 WALL_DB = (6, 2)
-CORNER_DB = (24, 17)  # wall and ground together
+CORNER_DB = (20, 13)  # wall and ground together, before each building's own luck
+CORNER_SPREAD_DB = 5.0  # between buildings: glass, brick, balconies, parked cars
+ROOF_SPREAD_DB = 4.0
+CLUTTER_DB = 10.0  # fences, sheds, playgrounds and garden furniture stand out from yards and gardens
 SLOPE_DB = 7.0  # a roof plane gains this if it faces the sensor, and loses it if it faces away
 CROSSED = (0, 1, 1, 0)  # index into the pairs above, for HH, HV, VH, VV
 
@@ -85,18 +92,22 @@ def render_radar(
     energy = 10 ** (_surface_db(relief, scene, window, textures, orientation) / 10)
     if orientation == 1:  # the sensor is always beyond row 0
         energy, height, face = energy[:, ::-1], height[::-1], face[::-1]
-    scattered = _project(energy, height, window.pixel_m) + _walls(height, face >= 0, window.pixel_m)
+    scattered = _project(energy, height, window.pixel_m) + _walls(height, face, scene, window.pixel_m)
     if orientation == 1:
         scattered = scattered[:, ::-1]
     values = np.empty(scattered.shape, np.float32)
     floor = 10 ** (FLOOR_DB / 10)
-    for band in range(4):
-        looks = LOOKS[band]
-        speckle = rng.standard_gamma(looks, scattered.shape[1:], dtype=np.float32) / looks
+    for band, speckle in enumerate(_speckle(scattered.shape[1:], rng)):
         received = ndimage.gaussian_filter((scattered[band] + floor) * speckle, BLUR_PX)
         decibel = 10 * np.log10(np.maximum(received, 1e-12))
         values[band] = np.clip(OFFSET[band] + GAIN[band] * decibel, SMALLEST, LARGEST)
     return values
+
+
+def _speckle(shape: tuple[int, int], rng: np.random.Generator) -> Iterator[np.ndarray]:
+    """Noise with mean 1 to multiply each band with, four times (rows, columns) float32."""
+    hh, hv, vh, vv = (rng.standard_gamma(looks, shape, dtype=np.float32) / looks for looks in LOOKS)
+    yield from (hh, hv, CROSS_SHARE * hv + (1 - CROSS_SHARE) * vh, vv)
 
 
 def _surface_db(relief: Relief, scene: Scene, window: Window, textures: Textures, orientation: int) -> np.ndarray:
@@ -108,13 +119,16 @@ def _surface_db(relief: Relief, scene: Scene, window: Window, textures: Textures
     facing = np.nan_to_num(np.cos(scene.face_aspect[face] - towards_sensor), nan=0.0)
     # Few strong reflectors on a roof stand out: chimneys, dormers, machines.
     points = np.where(fine[built] > 2.1, 9.0, 0.0) + 1.5 * medium[built]
+    yards = [COVERS.index(cover) for cover in ("garden", "pavement", "parking")]
+    clutter = np.isin(relief.cover, yards) & (fine + medium > 3.1)
     bands = np.empty((4, *relief.face.shape), np.float32)
     for pair in (0, 1):
         ground = np.array([COVER_DB[cover][pair] for cover in COVERS], np.float32)[relief.cover]
-        ground += 0.9 * medium + 0.9 * coarse
+        ground = ground + 0.9 * medium + 0.9 * coarse
+        ground[clutter] += CLUTTER_DB
         ground[relief.is_tree] = TREE_DB[pair] + 2.0 * medium[relief.is_tree]
         roof = np.array([ROOF_DB[name][pair] for name in ROOFS], np.float32)[scene.face_roof[face]]
-        ground[built] = roof + SLOPE_DB * facing + points
+        ground[built] = roof + SLOPE_DB * facing + points + ROOF_SPREAD_DB * _luck(scene.face_building[face], 1)
         for band in range(4):
             if CROSSED[band] == pair:
                 bands[band] = ground
@@ -137,33 +151,41 @@ def _project(energy: np.ndarray, height_m: np.ndarray, pixel_m: float) -> np.nda
     return scattered
 
 
-def _walls(height_m: np.ndarray, built: np.ndarray, pixel_m: float) -> np.ndarray:
+def _walls(height_m: np.ndarray, face: np.ndarray, scene: Scene, pixel_m: float) -> np.ndarray:
     """Energy of the walls that face the sensor: smeared over their layover, and concentrated at their foot.
 
     Returns:
         (4, rows, columns) float64.
     """
-    rows, columns = height_m.shape
-    seen = seen_from_top(height_m, pixel_m, LAYOVER)
-    rise = np.zeros_like(height_m)
-    rise[:-1] = height_m[1:] - height_m[:-1]  # above the pixel before the wall
-    is_foot = np.zeros(built.shape, bool)
-    is_foot[:-1] = built[1:] & (rise[:-1] > 1.5) & seen[:-1]
-    row, column = np.nonzero(is_foot)
-    # A wall returns most where it stands square to the beam, least where it stands edge-on.
-    smooth = ndimage.gaussian_filter(np.where(built, 1.0, 0.0).astype(np.float32), 2.0)
-    down, right = np.gradient(smooth)
-    facing = np.abs(down) / np.maximum(np.hypot(down, right), 1e-6)
-    strength = 0.12 + 0.88 * facing[row, column] ** 4
-    foot_m = height_m[row, column]
-    top = row - np.rint((foot_m + rise[row, column]) * (LAYOVER / pixel_m)).astype(np.int64)
-    bottom = row - np.rint(foot_m * (LAYOVER / pixel_m)).astype(np.int64)
-    begin = np.maximum(top, 0) * columns + column
-    end = np.minimum(np.maximum(bottom, 0) + 1, rows - 1) * columns + column
-    change = np.bincount(begin, strength, rows * columns) - np.bincount(end, strength, rows * columns)
-    smear = np.maximum(np.cumsum(change.reshape(rows, columns), axis=0), 0.0)
-    is_ground = foot_m < 0.5
-    corner = np.bincount(row[is_ground] * columns + column[is_ground], strength[is_ground], rows * columns)
-    corner = corner.reshape(rows, columns)
-    corner[:-1] += 0.5 * corner[1:]  # the beam is wider than a pixel
+    shape, columns = height_m.shape, height_m.shape[1]
+    row, column = np.nonzero(_feet(height_m, face >= 0, pixel_m))
+    foot_m, top_m = height_m[row, column], height_m[row + 1, column]
+    luck = _luck(scene.face_building[face[row + 1, column]], 2)
+    strength = _squareness(face >= 0)[row, column] * 10 ** (CORNER_SPREAD_DB / 10 * luck)
+    nearest, last = (np.maximum(row - np.rint(m * (LAYOVER / pixel_m)).astype(np.int64), 0) for m in (top_m, foot_m))
+    begin, end = nearest * columns + column, np.minimum(last + 1, shape[0] - 1) * columns + column
+    change = np.bincount(begin, strength, face.size) - np.bincount(end, strength, face.size)
+    smear = np.maximum(np.cumsum(change.reshape(shape), axis=0), 0.0)
+    on_ground = foot_m < 0.5
+    foot = (row * columns + column)[on_ground]
+    corner = np.bincount(foot, strength[on_ground], face.size).astype(np.float64).reshape(shape)
+    corner[:-1] += 0.5 * corner[1:]  # the corner is not quite sharp
     return np.stack([10 ** (WALL_DB[pair] / 10) * smear + 10 ** (CORNER_DB[pair] / 10) * corner for pair in CROSSED])
+
+
+def _feet(height_m: np.ndarray, built: np.ndarray, pixel_m: float) -> np.ndarray:
+    """The visible pixels just before a wall that faces the sensor, (rows, columns) bool; never in the last row."""
+    feet = np.zeros(built.shape, bool)
+    feet[:-1] = built[1:] & (height_m[1:] - height_m[:-1] > 1.5)
+    return feet & seen_from_top(height_m, pixel_m, LAYOVER)
+
+
+def _squareness(built: np.ndarray) -> np.ndarray:
+    """How much a wall at each pixel returns: 1 square to the beam, little when turned, (rows, columns) float32."""
+    down, right = np.gradient(ndimage.gaussian_filter(built.astype(np.float32), 2.0))
+    return 0.12 + 0.88 * (np.abs(down) / np.maximum(np.hypot(down, right), 1e-6)) ** 4
+
+
+def _luck(building: np.ndarray, kind: int) -> np.ndarray:
+    """A number for each building that belongs to it in every strip, between -1.4 and 1.4 with standard deviation 1."""
+    return (math.sqrt(2) * np.sin(building * 78.233 + kind * 37.719)).astype(np.float32)

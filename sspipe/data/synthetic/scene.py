@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from itertools import pairwise
 
 import numpy as np
 import shapely
@@ -12,7 +12,7 @@ from shapely.geometry import Point, Polygon, box
 from shapely.ops import substring
 
 from sspipe.data.synthetic.buildings import ROOFS, Building, plan_block
-from sspipe.data.synthetic.streets import cut_blocks, open_ground, plot_in
+from sspipe.data.synthetic.streets import Frame, cut_blocks, open_ground, plot_in
 
 # Land covers, in the order of their codes. What no polygon covers is road.
 COVERS = (
@@ -44,7 +44,8 @@ USES = (
     + ("meadow",)
     + ("parking",)
 )
-YARD = {"slabs": "grass", "perimeter": "garden", "industrial": "parking", "mixed": "pavement", "park": "grass"}
+YARD = {"slabs": "grass", "industrial": "parking", "mixed": "pavement", "park": "grass", "parking": "parking"}
+TREES_PER_M2 = {"park": 1 / 90, "meadow": 1 / 2500, "parking": 1 / 260, "industrial": 1 / 900}
 MARGIN_M = 60.0  # city beyond the tiles: what lies there still casts shadows and layover into them
 
 
@@ -55,8 +56,9 @@ class Scene:
     Attributes:
         land: (N,) polygons in the order of painting, and `land_code` (N,) their covers.
         footprints: (B,) polygons, with `height_m`, `height_spread_m` (B,) of their roofs.
-        faces: (F,) roof planes, with `face_building` (F,) index of the building, `face_height_m` (F,), `face_aspect` (F,)
-            direction faced in radians from east towards north (NaN: flat), `face_roof` (F,) index into `buildings.ROOFS`.
+        faces: (F,) roof planes, with `face_building` (F,) index of the building, `face_height_m` (F,),
+            `face_aspect` (F,) direction faced in radians from east towards north (NaN: flat), `face_roof` (F,) index
+            into `buildings.ROOFS`.
         trees: (T, 4) x, y, crown radius, height, m.
     """
 
@@ -108,46 +110,37 @@ class _Draft:
         self.codes.append(CODE[cover])
 
     def add_block(self, block: Polygon, use: str, polders: Polygon, rng: np.random.Generator) -> None:
-        corner, along, across, length, width = plot_in(block)
         inner = block.buffer(-2.0, join_style="mitre")
         if inner.is_empty:
             return
-
-        def to_map(geometry: Any) -> Any:
-            return shapely.transform(geometry, lambda uv: corner + uv[:, :1] * along + uv[:, 1:] * across)
-
+        plot = plot_in(block)
         self.paint(block, "pavement")
-        self._add_ground(inner, use, to_map, length, width, rng)
-        plot = block.buffer(-1.5, join_style="mitre")
-        shapely.prepare(plot)
-        turn = float(np.arctan2(along[1], along[0]))
-        for building in plan_block(use, length, width, rng):
-            footprint = to_map(building.footprint)
-            if plot.contains(footprint) and not polders.intersects(footprint):
-                self.buildings.append((building, footprint, [to_map(face.outline) for face in building.faces], turn))
+        self._add_ground(inner, use, plot, rng)
+        clear = block.buffer(-1.5, join_style="mitre")
+        shapely.prepare(clear)
+        for building in plan_block(use, plot.length_m, plot.width_m, rng):
+            footprint = plot.to_map(building.footprint)
+            if clear.contains(footprint) and not polders.intersects(footprint):
+                outlines = [plot.to_map(face.outline) for face in building.faces]
+                self.buildings.append((building, footprint, outlines, plot.turn))
         self._add_trees(block, inner, use, rng)
-        self._add_cars(block, use, to_map, length, width, rng)
+        self._add_cars(block, use, plot, rng)
 
-    def _add_ground(
-        self, inner: Polygon, use: str, to_map: Any, length: float, width: float, rng: np.random.Generator
-    ) -> None:
+    def _add_ground(self, inner: Polygon, use: str, plot: Frame, rng: np.random.Generator) -> None:
+        length, width = plot.length_m, plot.width_m
         if use == "meadow":
-            # Long parcels with their own crops, ditches between them.
-            edges = np.cumsum([0.0, *rng.uniform(14, 34, 1 + int(width // 14))])
-            for low, high in zip(edges[:-1], edges[1:], strict=True):
-                parcel = to_map(box(-5, low + 0.7, length + 5, high - 0.7)).intersection(inner)
+            # Long parcels with their own crops, ditches between them; they fill the block beyond the plot.
+            edges = np.cumsum([-15.0, *rng.uniform(14, 34, 3 + int(width // 14))])
+            for low, high in pairwise(edges):
+                parcel = plot.to_map(box(-15, low + 0.7, length + 15, high - 0.7)).intersection(inner)
                 self.paint(parcel, str(rng.choice(["crop", "grass", "soil"], p=[0.5, 0.35, 0.15])))
             return
-        self.paint(inner, YARD.get(use, "parking" if use == "parking" else "garden"))
-        if use == "park":
-            if rng.random() < 0.5:
-                pond = scale(Point(length / 2, width / 2).buffer(1), 0.3 * length, 0.18 * width)
-                self.paint(to_map(pond).intersection(inner), "water")
-            else:
-                wood = inner.centroid.buffer(0.4 * min(length, width))
-                self.paint(wood.intersection(inner), "wood")
-        if use == "slabs":
-            self.paint(to_map(box(2, 0.42 * width, length - 2, 0.42 * width + 6)).intersection(inner), "parking")
+        self.paint(inner, YARD.get(use, "garden"))
+        if use == "park" and rng.random() < 0.5:
+            pond = scale(Point(length / 2, width / 2).buffer(1), 0.3 * length, 0.18 * width)
+            self.paint(plot.to_map(pond).intersection(inner), "water")
+        elif use == "park":
+            self.paint(inner.centroid.buffer(0.4 * width).intersection(inner), "wood")
 
     def _add_trees(self, block: Polygon, inner: Polygon, use: str, rng: np.random.Generator) -> None:
         ring = block.buffer(-1.0).exterior
@@ -156,35 +149,29 @@ class _Draft:
             points = shapely.get_coordinates(shapely.line_interpolate_point(ring, steps))
             points = points[rng.random(len(points)) < 0.7]
             self._plant(points, rng.uniform(1.6, 2.8, len(points)), rng)
-        per_m2 = {"park": 1 / 90, "meadow": 1 / 2500, "parking": 1 / 260, "industrial": 1 / 900}.get(use, 1 / 240)
-        count = rng.poisson(inner.area * per_m2)
+        count = rng.poisson(inner.area * TREES_PER_M2.get(use, 1 / 240))
         west, south, east, north = inner.bounds
         points = np.column_stack([rng.uniform(west, east, count), rng.uniform(south, north, count)])
-        points = points[shapely.contains_xy(inner, points)] if count else points
+        points = points[shapely.contains_xy(inner, points)]
         self._plant(points, rng.uniform(1.3, 3.6, len(points)), rng)
 
     def _plant(self, points: np.ndarray, radii: np.ndarray, rng: np.random.Generator) -> None:
         self.trees.append(np.column_stack([points, radii, radii * rng.uniform(1.7, 2.6, len(points))]))
 
-    def _add_cars(
-        self, block: Polygon, use: str, to_map: Any, length: float, width: float, rng: np.random.Generator
-    ) -> None:
-        def car(polygon: Polygon) -> None:
-            self.cars.append((polygon, str(rng.choice(["white car", "dark car", "red car"], p=[0.45, 0.4, 0.15]))))
-
+    def _add_cars(self, block: Polygon, use: str, plot: Frame, rng: np.random.Generator) -> None:
+        places = []
         if use == "parking":
-            for v in np.arange(8, width - 8, 11.0):
-                for u in np.arange(6, length - 8, 2.8):
+            for v in np.arange(8, plot.width_m - 8, 11.0):
+                for u in np.arange(6, plot.length_m - 8, 2.8):
                     if rng.random() < 0.5:
-                        bay = to_map(box(u, v, u + 1.8, v + 4.3))
-                        if block.contains(bay):
-                            car(bay)
+                        places.append(plot.to_map(box(u, v, u + 1.8, v + 4.3)))
         elif use != "meadow":
             kerb = block.buffer(1.4, join_style="mitre").exterior
             steps = np.arange(0, kerb.length - 5, 5.6)
             for start in steps[rng.random(len(steps)) < 0.3]:
-                line = substring(kerb, start, start + 4.2)
-                car(line.buffer(0.9, cap_style="flat"))
+                places.append(substring(kerb, start, start + 4.2).buffer(0.9, cap_style="flat"))
+        for place in places:
+            self.cars.append((place, str(rng.choice(["white car", "dark car", "red car"], p=[0.45, 0.4, 0.15]))))
 
     def finish(self) -> Scene:
         for polygon, cover in self.cars:

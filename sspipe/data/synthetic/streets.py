@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import shapely
@@ -12,6 +14,31 @@ from shapely.geometry import LineString, Point, Polygon, box
 BLOCK_LENGTH_M = 105.0  # a block longer than this, or larger than the area below, is cut again
 BLOCK_AREA_M2 = 6500.0
 CANAL_GAP_M, CANAL_WATER_M = 26.0, 13.0
+
+
+@dataclass(frozen=True)
+class Frame:
+    """A rectangle on the map with its own coordinates: u along its length and v across (counter-clockwise), m.
+
+    Attributes:
+        corner: (x, y) of u = v = 0.
+        along, across: unit vectors (x, y).
+    """
+
+    corner: np.ndarray
+    along: np.ndarray
+    across: np.ndarray
+    length_m: float
+    width_m: float
+
+    def to_map(self, geometry: Any) -> Any:
+        """Moves a geometry, or an array of them, from (u, v) to (x, y)."""
+        return shapely.transform(geometry, lambda uv: self.corner + uv[:, :1] * self.along + uv[:, 1:] * self.across)
+
+    @property
+    def turn(self) -> float:
+        """Direction of u, radians from east towards north."""
+        return math.atan2(self.along[1], self.along[0])
 
 
 def cut_blocks(area: Polygon, rng: np.random.Generator) -> tuple[list[Polygon], list[Polygon]]:
@@ -30,7 +57,8 @@ def cut_blocks(area: Polygon, rng: np.random.Generator) -> tuple[list[Polygon], 
     blocks, canals, todo = [], [], [area]
     while todo:
         piece = todo.pop()
-        corner, along, across, length, width = frame_of(piece)
+        frame = frame_of(piece)
+        along, across, length, width = frame.along, frame.across, frame.length_m, frame.width_m
         if length <= BLOCK_LENGTH_M and piece.area <= BLOCK_AREA_M2:
             if width >= 18 and piece.area > 500:
                 blocks.append(piece)
@@ -42,7 +70,7 @@ def cut_blocks(area: Polygon, rng: np.random.Generator) -> tuple[list[Polygon], 
         if has_canal:
             gap = CANAL_GAP_M
         # Cut between 40 and 60 % of the length, through the middle of the width.
-        middle = corner + along * length * rng.uniform(0.4, 0.6) + across * width / 2
+        middle = frame.corner + along * length * rng.uniform(0.4, 0.6) + across * width / 2
         direction = across * math.cos(turn) + along * math.sin(turn)
         normal = np.array([direction[1], -direction[0]])
         reach = length + width
@@ -61,34 +89,31 @@ def cut_blocks(area: Polygon, rng: np.random.Generator) -> tuple[list[Polygon], 
     return blocks, canals
 
 
-def frame_of(polygon: Polygon) -> tuple[np.ndarray, np.ndarray, np.ndarray, float, float]:
-    """The smallest rectangle around a polygon, as a frame.
-
-    Returns:
-        its corner (x, y), unit vectors along and across (counter-clockwise), and its length >= width, m.
-    """
+def frame_of(polygon: Polygon) -> Frame:
+    """The smallest rectangle around a polygon, its longer side along."""
     ring = np.asarray(shapely.minimum_rotated_rectangle(polygon).exterior.coords)[:4]
-    if Polygon(ring).exterior.is_ccw is False:
+    if not Polygon(ring).exterior.is_ccw:
         ring = ring[::-1]
     first, second = ring[1] - ring[0], ring[2] - ring[1]
     length, width = float(np.hypot(*first)), float(np.hypot(*second))
     if length >= width:
-        return ring[0], first / length, second / width, length, width
-    return ring[1], second / width, -first / length, width, length
+        return Frame(ring[0], first / length, second / width, length, width)
+    return Frame(ring[1], second / width, -first / length, width, length)
 
 
-def plot_in(block: Polygon) -> tuple[np.ndarray, np.ndarray, np.ndarray, float, float]:
-    """The frame of a block, drawn in until its rectangle lies inside but for a few corners; as `frame_of` returns it."""
-    corner, along, across, length, width = frame_of(block)
-    for inset in np.arange(0.0, 13.0, 1.0):
-        if length - 2 * inset < 15 or width - 2 * inset < 15:
+def plot_in(block: Polygon) -> Frame:
+    """The smallest rectangle around a block, drawn in until it lies inside but for slivers."""
+    whole = frame_of(block)
+    plot = whole
+    for inset in range(13):
+        if whole.width_m - 2 * inset < 15:
             break
-        corner_in = corner + (along + across) * inset
-        sides = along * (length - 2 * inset), across * (width - 2 * inset)
-        plot = Polygon([corner_in, corner_in + sides[0], corner_in + sides[0] + sides[1], corner_in + sides[1]])
-        if plot.intersection(block).area > 0.996 * plot.area:
+        corner = whole.corner + (whole.along + whole.across) * inset
+        plot = Frame(corner, whole.along, whole.across, whole.length_m - 2 * inset, whole.width_m - 2 * inset)
+        outline = plot.to_map(box(0, 0, plot.length_m, plot.width_m))
+        if outline.intersection(block).area > 0.996 * outline.area:
             break
-    return corner_in, along, across, length - 2 * inset, width - 2 * inset
+    return plot
 
 
 def open_ground(bounds: tuple[float, float, float, float], tile_m: float, rng: np.random.Generator) -> list[Polygon]:
@@ -103,8 +128,7 @@ def open_ground(bounds: tuple[float, float, float, float], tile_m: float, rng: n
     count = max(1, round((east - west) * (north - south) / tile_m**2 / 30))
     polders = []
     for index in range(count):
-        # The first reaches over the east end, the others follow in golden steps, so both ends of the city have some.
-        x = west + ((0.95 + 0.618 * index) % 1) * (east - west)
+        x = west + ((0.6 + 0.618 * index) % 1) * (east - west)
         y = south + ((0.3 + 0.4 * index) % 1) * (north - south)
         shape = box(x - 1.05 * tile_m, y - 0.75 * tile_m, x + 1.05 * tile_m, y + 0.75 * tile_m)
         polders.append(rotate(shape, rng.uniform(-3, 3), origin=Point(x, y)))
