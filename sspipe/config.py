@@ -6,17 +6,24 @@ Nothing heavy is imported here: Snakemake parses its rules again in every job, a
 
 from __future__ import annotations
 
-import difflib
-import re
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import Field, ValidationError, field_validator, model_validator
 
 from sspipe.errors import UserError
+from sspipe.validation import Section, merged, nearest, problem_line, validated
 
 View = Literal["sar", "eo"]
 SkipSource = Literal["none", "own", "random"]
+# The rows of the paper's Table 1, as printed.
+PaperRow = Literal[
+    "UNet16 with fine-tuning",
+    "SS with UNet skip-conns removed",
+    "SS with UNet skip-conns",
+    "SS with randomized skip-conns",
+    "SS with RSC only within the SS",
+]
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
 Fraction = Annotated[float, Field(gt=0, lt=1)]
 
@@ -24,18 +31,12 @@ Fraction = Annotated[float, Field(gt=0, lt=1)]
 SIDE_MULTIPLE = 32
 
 
-class Section(BaseModel):
-    """Base of every section: frozen, and unknown keys are errors."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
 class Synthetic(Section):
     """The embedded city; tile and pixel size come from `tiles`."""
 
     seed: int = Field(0, description="everything in the city and its images follows from it")
     strips: int = Field(16, ge=2, description="flight strips over the city, half from the north, half from the south")
-    tiles_per_strip: int = Field(12, ge=2, description="tiles along one strip")
+    tiles_per_strip: int = Field(12, ge=2, description="tiles of one strip, its rows taken together")
 
 
 class Archive(Section):
@@ -182,7 +183,7 @@ class Variant(Section):
     """A model and how it is trained: one row of the comparison."""
 
     title: str | None = Field(None, description="as the report calls it; null: the variant's name")
-    paper_row: str | None = Field(None, description="the row of the paper's Table 1 that this is")
+    paper_row: PaperRow | None = Field(None, description="the row of the paper's Table 1 that this is")
     model: Model = Model()
     stages: tuple[Stage, ...] = Field(min_length=1)
     loss: Loss = Loss()
@@ -246,6 +247,8 @@ class Report(Section):
 class Config(Section):
     """A whole experiment."""
 
+    merged_away: ClassVar[tuple[str, ...]] = ("defaults",)
+
     experiment: Name = "spacenet6"
     results: Path = Field(Path("results"), description="folder that holds one folder per experiment")
     seeds: tuple[Annotated[int, Field(ge=0)], ...] = Field((0,), min_length=1)
@@ -271,9 +274,7 @@ class Config(Section):
         for name, split in self.splits.items():
             for variant in () if split.variants == "all" else split.variants:
                 if variant not in self.variants:
-                    raise ValueError(
-                        f"splits.{name}.variants: no variant `{variant}`{_nearest(variant, self.variants)}"
-                    )
+                    raise ValueError(f"splits.{name}.variants: no variant `{variant}`{nearest(variant, self.variants)}")
         return self
 
     @property
@@ -285,9 +286,6 @@ class Config(Section):
         """Names of the variants that are trained on `split`, in the order of the config."""
         chosen = self.splits[split].variants
         return tuple(name for name in self.variants if chosen == "all" or name in chosen)
-
-
-SectionType = TypeVar("SectionType", bound=Section)
 
 
 def load_config(content: dict[str, Any]) -> Config:
@@ -319,32 +317,6 @@ def read_variant(path: Path) -> Variant:
     return validated(Variant, read_json(path), str(path))
 
 
-def merged(base: Any, over: Any) -> Any:
-    """Merges two YAML trees: mappings key by key, anything else replaced by `over`."""
-    if isinstance(base, dict) and isinstance(over, dict):
-        both = {key: merged(base[key], over[key]) for key in base.keys() & over.keys()}
-        return {**base, **over, **both}
-    return over
-
-
-def validated(model: type[SectionType], content: Any, where: str) -> SectionType:
-    """Validates `content` as a section.
-
-    Args:
-        model: the section's class.
-        content: a tree of YAML or JSON values.
-        where: what the content came from, for the message.
-
-    Raises:
-        UserError: names every key that cannot be used.
-    """
-    try:
-        return model.model_validate(content)
-    except ValidationError as error:
-        problems = "\n".join(f"  {_problem(model, item)}" for item in error.errors())
-        raise UserError(f"{where} cannot be used:\n{problems}") from None
-
-
 def _refuse_unknown_defaults(defaults: dict[str, Any]) -> None:
     """Reports an unknown key of `defaults` once, and not for every variant that it is merged under."""
     try:
@@ -352,53 +324,5 @@ def _refuse_unknown_defaults(defaults: dict[str, Any]) -> None:
     except ValidationError as error:
         unknown = [item for item in error.errors() if item["type"] == "extra_forbidden"]
         if unknown:
-            lines = "\n".join(f"  defaults.{_problem(Variant, item)}" for item in unknown)
+            lines = "\n".join(f"  defaults.{problem_line(Variant, item)}" for item in unknown)
             raise UserError(f"the configuration cannot be used:\n{lines}") from None
-
-
-def _problem(model: type[BaseModel], item: Any) -> str:
-    """One line for one pydantic error: dotted key, what was wrong, and the nearest key if it was unknown."""
-    location = [part for part in item["loc"] if part != "[key]"]
-    key = ".".join(str(part) for part in location) or "(top)"
-    if item["type"] == "extra_forbidden":
-        return f"{key}: unknown key{_nearest(str(location[-1]), _keys_at(model, location[:-1]))}"
-    if item["type"] == "missing":
-        return f"{key}: missing"
-    message = re.sub(r"^Value error, ", "", item["msg"])
-    given = item.get("input")
-    shown = f" (given: {given!r})" if isinstance(given, str | int | float | bool) else ""
-    return f"{key}: {message}{shown}"
-
-
-def _keys_at(model: type[BaseModel], location: list[Any]) -> list[str]:
-    """The valid keys of the section that `location` leads to."""
-    schema = model.model_json_schema()
-    node = schema
-    for part in location:
-        node = _resolved(node, schema)
-        if isinstance(part, int):
-            node = node.get("items", {})
-        else:
-            named = node.get("properties", {}).get(part)
-            node = (
-                named or node.get("additionalProperties") or next(iter(node.get("patternProperties", {}).values()), {})
-            )
-    keys = list(_resolved(node, schema).get("properties", {}))
-    return [*keys, "defaults"] if not location and model is Config else keys
-
-
-def _resolved(node: Any, schema: Any) -> Any:
-    for choice in node.get("anyOf", node.get("allOf", [])):
-        if "$ref" in choice:
-            node = choice
-    while isinstance(node, dict) and "$ref" in node:
-        node = schema["$defs"][node["$ref"].rsplit("/", 1)[-1]]
-    return node
-
-
-def _nearest(word: str, known: Any) -> str:
-    known = list(known)
-    close = difflib.get_close_matches(word, known, n=1, cutoff=0.4)
-    if close:
-        return f"; did you mean `{close[0]}`?"
-    return f"; known are: {', '.join(sorted(known))}" if known else ""

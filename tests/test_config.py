@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from sspipe.config import load_config, merged
+from sspipe.config import load_config
 from sspipe.errors import UserError
+from sspipe.validation import merged
 
 ROOT = Path(__file__).parent.parent
 
@@ -94,6 +95,7 @@ def test_unknown_key_in_defaults_is_reported_once_and_not_for_every_variant(cont
         ({"stages": [{"views": ["sar"], "epochs": 1}, {"views": ["eo"], "epochs": 1}]}, "wrong view"),
         ({"stages": [{"views": ["sar", "sar"], "epochs": 1}]}, "named twice"),
         ({"stages": []}, "at least 1"),
+        ({"paper_row": "SS with UNet skip-con"}, "SS with UNet skip-conns"),
         ({"loss": {"dice": 0, "bce": 0}}, "nothing to train on"),
         ({"model": {"private_blocks": 6}}, "less than or equal to 5"),
     ],

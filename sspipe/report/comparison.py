@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping
 from typing import NamedTuple
 
 import pandas as pd
 
 from sspipe.config import Variant
-from sspipe.errors import UserError
 
 
 class PaperRow(NamedTuple):
@@ -42,14 +40,11 @@ def table_one(runs: pd.DataFrame) -> pd.DataFrame:
         counts; mean of each measure and its standard deviation over seeds (`{measure}_sd`, NaN for one seed); f1_low
         and f1_high (the 95 % bounds over test tiles, averaged over seeds); train_seconds (mean); paper_row,
         paper_parameters, paper_pixel_iou, paper_f1 (empty where the paper has no such row).
-
-    Raises:
-        UserError: a variant's `paper_row` is not a row of the paper's Table 1.
     """
     rows = []
     for (split, variant), group in runs.groupby(["split", "variant"], sort=False):
         first = group.iloc[0]
-        paper = paper_row(first["paper_row"], str(variant))
+        paper = PAPER_TABLE_1.get(first["paper_row"])
         row = {
             "split": split,
             "variant": variant,
@@ -73,23 +68,6 @@ def table_one(runs: pd.DataFrame) -> pd.DataFrame:
         }
         rows.append(row)
     return pd.DataFrame(rows)
-
-
-def paper_row(name: str | None, variant: str) -> PaperRow | None:
-    """Looks up a row of the paper's Table 1; a variant without `paper_row` has none.
-
-    Raises:
-        UserError: there is no such row; the message names the nearest.
-    """
-    if name is None or pd.isna(name):
-        return None
-    if name not in PAPER_TABLE_1:
-        close = difflib.get_close_matches(name, PAPER_TABLE_1, n=1, cutoff=0.0)
-        raise UserError(
-            f"variants.{variant}.paper_row: Table 1 of the paper has no row `{name}`; did you mean `{close[0]}`? "
-            "Leave paper_row out for a variant that the paper lacks"
-        )
-    return PAPER_TABLE_1[name]
 
 
 def leak_gaps(table: pd.DataFrame, kinds: Mapping[str, str]) -> pd.DataFrame:

@@ -36,7 +36,7 @@ def parameter_note(variants: Mapping[str, Variant]) -> str:
         "Parameters are counted in two ways: each weight once, and with the encoder counted twice, which is how a "
         "common implementation's summary gives the paper's 44M for UNet16 (29.31M unique, 44.02M with the encoder "
         "twice; our inference). The paper's 36M for the network without skip connections cannot be reproduced: with "
-        "the encoder counted twice it has 38.5M at full width, and fewer if each weight counts once."
+        "the encoders counted twice it has 39.1M at full width, and 24.1M if each weight counts once."
     )
     widths = sorted({variant.model.width for variant in variants.values()})
     if widths != [1.0]:

@@ -10,9 +10,10 @@ from typing import Any
 
 import pandas as pd
 
-from sspipe.config import Config, Variant, load_config, validated
+from sspipe.config import Config, Variant, load_config
 from sspipe.errors import UserError
 from sspipe.files import read_json
+from sspipe.validation import validated
 
 RUN = ["split", "variant", "seed"]
 SCORE_COLUMNS = [
