@@ -21,7 +21,10 @@ $(VENV)/.ready-test: $(VENV)/.ready envs/lock-test.txt
 	@touch $@
 
 demo: setup ## run the whole workflow on embedded data (15 minutes on 2 cores) and say where the report is
-	@$(PYTHON) -m sspipe follow --logs results/demo/logs -- $(VENV)/bin/snakemake --profile profiles/demo all
+	@mkdir -p results
+	@flock --nonblock --conflict-exit-code 75 results/.demo.lock \
+		$(PYTHON) -m sspipe follow --logs results/demo/logs -- $(VENV)/bin/snakemake --profile profiles/demo all \
+		|| { status=$$?; [ $$status -ne 75 ] || echo "make demo: another one is running in this folder"; exit $$status; }
 	@echo "Report: $(CURDIR)/results/demo/report/index.html"
 
 clean-demo: ## remove the demo's results

@@ -42,3 +42,12 @@ def test_citation_names_the_paper_as_the_source_of_the_method_and_our_version():
     )
     assert citation["version"] == told.stdout.strip()
     assert citation["license"] == "Apache-2.0"
+
+
+def test_a_second_demo_in_the_same_folder_is_refused_while_one_runs():
+    (ROOT / "results").mkdir(exist_ok=True)
+    make = ["make", "-o", "setup", "demo"]  # what is installed is not this test's matter
+    held = ["flock", "--nonblock", "--conflict-exit-code", "75", "results/.demo.lock", *make]
+    done = subprocess.run(held, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode != 0
+    assert "another one is running" in done.stdout or done.returncode == 75  # 75: a demo runs beside this test
