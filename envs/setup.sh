@@ -71,6 +71,12 @@ install_workflow() {
 # Any Chromium on the PATH; else Debian's; else playwright's own (Ubuntu has Chromium as a snap alone). The tests look
 # in the same order.
 install_browser() {
+    # playwright's driver is a Node.js that wants libatomic, which a small Debian lacks.
+    driver_starts || apt_install libatomic1 || true
+    if ! driver_starts; then
+        no_browser "playwright's driver does not start: $(playwright --version 2>&1 | head -n 1)"
+        return
+    fi
     for browser in chromium chromium-browser google-chrome google-chrome-stable; do
         if "$browser" --version >/dev/null 2>&1; then say "browser: $browser"; return; fi
     done
@@ -80,10 +86,14 @@ install_browser() {
     # shellcheck disable=SC2086 # no option where there is none
     if playwright install $libraries chromium >/dev/null 2>&1 && starts_browser; then say "browser: playwright's"; return; fi
     playwright uninstall >/dev/null 2>&1 || true # one that does not start would fail tests rather than skip them
-    [ -z "${CI:-}" ] || fail "no browser could be set up, and in CI no test may be skipped for want of one"
-    say "NO BROWSER could be set up: the tests that open the report in one will be skipped (apt-get install chromium)"
+    no_browser "none on the PATH, from apt-get or from playwright (apt-get install chromium)"
+}
+no_browser() {
+    [ -z "${CI:-}" ] || fail "no browser could be set up, and in CI no test may be skipped for want of one: $1"
+    say "NO BROWSER could be set up: the tests that open the report in one will be skipped: $1"
 }
 playwright() { "$venv/bin/python" -m playwright "$@"; }
+driver_starts() { playwright --version >/dev/null 2>&1; }
 starts_browser() {
     "$venv/bin/python" -c 'from playwright.sync_api import sync_playwright as p; p().start().chromium.launch().close()' 2>/dev/null
 }

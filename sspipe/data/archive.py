@@ -202,10 +202,11 @@ def _drain(stream: gzip.GzipFile) -> None:
 class _StrictMember(tarfile.TarInfo):
     """A member whose damaged or missing header is an error; tarfile alone would take it for the archive's end."""
 
+    # Not `frombuf`: Pythons with the later security fixes read headers past it.
     @classmethod
-    def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> _StrictMember:
+    def fromtarfile(cls, archive: tarfile.TarFile) -> _StrictMember:
         try:
-            return super().frombuf(buf, encoding, errors)
+            return super().fromtarfile(archive)
         except tarfile.EOFHeaderError:  # type: ignore[attr-defined]
             raise
         except tarfile.HeaderError as error:

@@ -33,13 +33,19 @@ def browser() -> Iterator[Any]:
         from playwright.sync_api import sync_playwright
     except ImportError:
         _give_up("playwright is not installed (pip install playwright)")
-    with sync_playwright() as playwright:
-        executable = _executable(Path(playwright.chromium.executable_path))
+    try:
+        session = sync_playwright().start()
+    except Exception as error:  # what its driver lacks shows in many ways; all mean that there is no browser
+        _give_up(f"playwright's driver does not start ({error}); on Debian: apt-get install libatomic1")
+    try:
+        executable = _executable(Path(session.chromium.executable_path))
         if executable is None:
             _give_up(f"no browser: none of {', '.join(NAMES)} is on PATH and playwright has none of its own")
-        chromium = playwright.chromium.launch(executable_path=executable, args=ARGUMENTS)
+        chromium = session.chromium.launch(executable_path=executable, args=ARGUMENTS)
         yield chromium
         chromium.close()
+    finally:
+        session.stop()
 
 
 @contextmanager
