@@ -25,7 +25,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Runs one stage.
 
     Returns:
-        0 if it went well; 1 after a message if the input is at fault; otherwise the stage's own exit status.
+        0 if it went well; 1 after a message if the input is at fault; 130 if interrupted; otherwise the stage's own.
     """
     options = vars(_parser().parse_args(arguments))
     module, function = options.pop("stage").rsplit(":", 1)
@@ -38,6 +38,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except UserError as error:
         print(f"sspipe {stage}: error: {error}", file=sys.stderr, flush=True)
         return 1
+    except KeyboardInterrupt:
+        print(f"sspipe {stage}: interrupted", file=sys.stderr, flush=True)
+        return 130  # 128 + SIGINT, as shells have it
     if not quiet:
         say(f"{stage} done in {duration(time.monotonic() - begun)}")
     return status or 0

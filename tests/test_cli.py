@@ -23,6 +23,15 @@ def test_a_users_mistake_is_one_message_and_status_1_without_a_traceback(tmp_pat
     assert not list(tmp_path.iterdir())
 
 
+def test_an_interrupt_is_one_line_and_status_130(tmp_path, monkeypatch, capsys):
+    def interrupted(**options):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("sspipe.train.resolve.resolve_variant", interrupted)
+    assert main(["resolve-variant", "--settings", "{}", "--out", str(tmp_path / "v.json")]) == 130
+    assert capsys.readouterr().err.strip() == "sspipe resolve-variant: interrupted"
+
+
 def test_every_stage_explains_itself(capsys):
     with pytest.raises(SystemExit) as ended:
         main(["--help"])
