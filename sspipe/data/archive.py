@@ -157,6 +157,10 @@ def _unpack(archive: Path, folder: Path) -> dict[str, Any]:
             _drain(stream)
     except FileNotFoundError:
         raise UserError(f"{archive}: no such file; run fetch_archive") from None
+    except IsADirectoryError:
+        raise UserError(
+            f"{archive}: is a folder, expected the archive itself (.tar.gz); name the file, or run fetch_archive"
+        ) from None
     except (EOFError, gzip.BadGzipFile, zlib.error, tarfile.TarError) as error:
         raise UserError(f"{archive}: damaged at or after {where} ({error}); delete it and fetch it again") from None
     products = {product: counts.pop(product) for product in WANTED}

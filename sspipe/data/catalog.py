@@ -60,12 +60,14 @@ def index_tiles(
         raise UserError(_in_one_message(raw, problems, len(sar_files)))
     _say_what_is_left_out(raw, sar_files, strange)
 
+    # All tables are built before the first is written: a failure must leave nothing under a final name.
     catalog = catalog_table(reports, orientations, size_px, pixel_m)
+    footprints = footprint_table(reports)
+    summary = summarize(catalog, reports)
     with whole_file(out_catalog) as path:
         catalog.to_parquet(path, index=False)
     with whole_file(out_footprints) as path:
-        footprint_table(reports).to_parquet(path, index=False)
-    summary = summarize(catalog, reports)
+        footprints.to_parquet(path, index=False)
     write_json(out_report, summary)
     say(
         f"index_tiles: {summary['tiles']} tiles of {summary['strips']} strips, {summary['buildings']} footprints "

@@ -16,11 +16,13 @@ from sspipe.data.spacenet6 import EPSG
 
 _CRS = re.compile(rf"^(urn:ogc:def:crs:)?EPSG:[\d.]*:?{EPSG}$", re.IGNORECASE)
 
+LARGEST_ID = 2.0**63  # ids are written as int64
+
 
 class Footprint(NamedTuple):
     """One building in one tile, in map coordinates (EPSG:32631, x east, y north, m)."""
 
-    building_id: int  # SpaceNet's; -1, -2, ... for features without one
+    building_id: int  # SpaceNet's; -1, -2, ... for features without a usable one
     height_m: float  # mean height of its roof; NaN where unknown
     wkb: bytes  # Polygon or MultiPolygon, 2-D, valid, with an area
 
@@ -61,7 +63,7 @@ def read_footprints(
         tile = shapely.box(easting, northing - side, easting + side, northing)
     footprints, problems = [], []
     for position, feature in enumerate(_features(path)):
-        properties = feature.get("properties") or {}
+        properties = _mapping(feature.get("properties"))
         building_id = _integer(properties.get("Building_ID"), otherwise=-1 - position)
         polygon, problem = mended(feature.get("geometry"))
         if polygon is not None and tile is not None and not polygon.intersects(tile):
@@ -87,7 +89,15 @@ def mended(geometry: Any) -> tuple[shapely.Geometry | None, str | None]:
     try:
         with np.errstate(invalid="ignore"):  # coordinates that are not finite are told below
             polygon = shapely.force_2d(shape(geometry))
-    except (ValueError, TypeError, KeyError, IndexError, shapely.errors.ShapelyError) as error:
+    except (
+        ValueError,
+        TypeError,
+        KeyError,
+        IndexError,
+        OverflowError,
+        RecursionError,
+        shapely.errors.ShapelyError,
+    ) as error:
         return None, f"is malformed ({error})"
     if polygon.is_empty:
         return None, "is empty"
@@ -110,26 +120,31 @@ def _features(path: Path) -> list[dict[str, Any]]:
         return []
     try:
         content = json.loads(text)
-    except json.JSONDecodeError as error:
+    except (ValueError, RecursionError) as error:  # ValueError: also a whole number of too many digits
         raise LabelError(f"is not JSON ({error})") from None
     if not isinstance(content, dict) or not isinstance(content.get("features"), list):
         raise LabelError("has no list of features")
     crs = content.get("crs")
     if crs is not None:
-        name = (crs.get("properties") or {}).get("name", "") if isinstance(crs, dict) else crs
+        name = _mapping(crs.get("properties")).get("name", "") if isinstance(crs, dict) else crs
         if not _CRS.match(str(name)):
             raise LabelError(f"CRS is {name or crs}")
     return [feature for feature in content["features"] if isinstance(feature, dict)]
 
 
+def _mapping(value: Any) -> dict[str, Any]:
+    """The value if it is a JSON object; an empty one for whatever else stands in its place."""
+    return value if isinstance(value, dict) else {}
+
+
 def _integer(value: Any, otherwise: int) -> int:
-    number = _number(value)
-    return int(number) if math.isfinite(number) else otherwise
+    number = _number(value)  # NaN fails the comparison
+    return int(number) if -LARGEST_ID < number < LARGEST_ID else otherwise
 
 
 def _number(value: Any) -> float:
     """The value as a float; NaN for null, text and whatever else is no number."""
     try:
         return float(value)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         return math.nan

@@ -35,8 +35,10 @@ def assign_splits(
     """Writes each tile's subset, and how much of the test ground the training tiles show.
 
     Raises:
-        UserError: train, validation or test would have no tiles.
+        UserError: train, validation or test would have no tiles, or the seed is negative.
     """
+    if seed < 0:
+        raise UserError(f"splits.{split}.seed is {seed}; expected 0 or more; choose another seed")
     tiles = pd.read_parquet(catalog, columns=["tile_id", "easting_m", "northing_m", "size_px", "pixel_m"])
     tiles["size_m"] = tiles["size_px"] * tiles["pixel_m"]
     if kind == "random":

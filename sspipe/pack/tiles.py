@@ -52,8 +52,13 @@ def pack_tiles(
         out: folder of the shard.
 
     Raises:
-        UserError: a tile cannot be read, or is not as the catalog says.
+        UserError: a tile cannot be read, or is not as the catalog says; P is less than S.
     """
+    if padded_px < size_px:
+        raise UserError(
+            f"tiles.padded_px is {padded_px}, expected at least tiles.size_px ({size_px}); "
+            "padding only adds pixels: raise tiles.padded_px"
+        )
     tiles = pd.read_parquet(catalog)
     _refuse_other_size(catalog, tiles, size_px)
     mine = tiles.iloc[list(rows_of_shard(len(tiles), shard, shards))]

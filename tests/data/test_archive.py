@@ -178,6 +178,11 @@ def test_a_missing_archive_is_told(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+def test_a_folder_in_the_archives_place_is_told(tmp_path):
+    (tmp_path / "archive.tar.gz").mkdir()
+    assert "is a folder, expected the archive itself" in refusal(tmp_path / "archive.tar.gz")
+
+
 def test_a_refused_archive_leaves_what_an_earlier_run_unpacked(scene, tmp_path):
     archive = pack_archive(scene, tmp_path / "archive.tar.gz")
     unpack(archive)

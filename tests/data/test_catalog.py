@@ -235,3 +235,14 @@ def test_files_left_out_are_told_but_do_no_harm(raw, capsys):
     assert len(catalog) == 6
     told = capsys.readouterr().err
     assert "left out because of their names: 1" in told and "PS-RGBNIR files left out, having no SAR image: 1" in told
+
+
+@pytest.mark.parametrize("table", ["catalog_table", "footprint_table", "summarize"])
+def test_a_table_that_cannot_be_built_leaves_no_output_behind(raw, monkeypatch, table):
+    def fail(*_):
+        raise OverflowError(table)
+
+    monkeypatch.setattr(f"sspipe.data.catalog.{table}", fail)
+    with pytest.raises(OverflowError, match=table):
+        index(raw)
+    assert not list((raw.parent / "out").glob("*"))

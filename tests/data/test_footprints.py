@@ -106,7 +106,7 @@ def test_a_label_file_in_another_crs_is_refused(tmp_path):
         read_footprints(path, "tile", None)
 
 
-@pytest.mark.parametrize("content", ['{"type": "Feature', "[]", '{"features": 3}'])
+@pytest.mark.parametrize("content", ['{"type": "Feature', "[]", '{"features": 3}', "[" * 200_000, "9" * 5000])
 def test_a_label_file_that_is_no_geojson_is_refused(tmp_path, content):
     path = tmp_path / "labels.geojson"
     path.write_text(content)
@@ -121,3 +121,24 @@ def test_the_geometry_written_is_the_geometry_read(tmp_path):
     path = write_labels(tmp_path, TILE_IDS[0], [footprint(1, json.loads(json.dumps(mapping(shape))))])
     footprints, problems = read_footprints(path, "tile", None)
     assert problems == [] and shapely.from_wkb(footprints[0].wkb).equals(shape)
+
+
+def test_a_footprint_whose_properties_are_a_list_is_kept_like_one_without_any(tmp_path):
+    features = [feature(7, 10, 10, 5, 5)]
+    features[0]["properties"] = ["Building_ID", 7]
+    footprints, problems = read_footprints(write_labels(tmp_path, TILE_IDS[0], features), "tile", None)
+    assert [(each.building_id, str(each.height_m)) for each in footprints] == [(-1, "nan")] and problems == []
+
+
+@pytest.mark.parametrize("building_id", [1e30, -1e30, 2**63, 10**400, float("inf"), "seven", [7]])
+def test_a_building_id_that_is_no_int64_counts_as_missing(tmp_path, building_id):
+    path = write_labels(tmp_path, TILE_IDS[0], [feature(building_id, 10, 10, 5, 5)])
+    assert [each.building_id for each in read_footprints(path, "tile", None)[0]] == [-1]
+
+
+@pytest.mark.parametrize("crs", [{"properties": ["x"]}, {"properties": "x"}, {}, [], 3])
+def test_a_crs_of_another_form_is_refused(tmp_path, crs):
+    path = tmp_path / "labels.geojson"
+    path.write_text(json.dumps({"crs": crs, "features": []}))
+    with pytest.raises(LabelError, match="CRS is"):
+        read_footprints(path, "tile", None)

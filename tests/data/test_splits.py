@@ -123,3 +123,10 @@ def test_too_few_tiles_for_a_random_split_are_told(catalog):
     pd.read_parquet(catalog).iloc[:2].to_parquet(catalog)
     with pytest.raises(UserError, match="split `here`: no tiles are left for validation and test: 2 tiles are too few"):
         assign(catalog)
+
+
+def test_a_negative_seed_is_refused_by_name(tmp_path):
+    settings = {"split": "mine", "kind": "random", "test_fraction": 0.2, "validation_fraction": 0.2}
+    paths = {"out_split": tmp_path / "mine.parquet", "out_leakage": tmp_path / "mine.leakage.json"}
+    with pytest.raises(UserError, match=r"splits\.mine\.seed is -1; expected 0 or more"):
+        assign_splits(catalog=tmp_path / "catalog.parquet", seed=-1, test_line_m=None, **settings, **paths)

@@ -240,3 +240,14 @@ def test_a_city_that_would_be_too_small_is_refused_by_name(tmp_path, wrong, name
     with pytest.raises(UserError, match=named):
         synthesize_archive(out=tmp_path / "city.tar.gz", **settings)
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("wrong", "named"),
+    [({"seed": -1}, "synthetic.seed is -1"), *[({"pixel_m": x}, "pixel_m") for x in (0.0, -0.5, np.nan, np.inf)]],
+)
+def test_a_seed_or_pixel_size_that_no_city_can_have_is_refused_by_name(tmp_path, wrong, named):
+    settings = {"tile_size_px": 64, "pixel_m": 0.5, "strips": 2, "tiles_per_strip": 2, "seed": 0} | wrong
+    with pytest.raises(UserError, match=named):
+        synthesize_archive(out=tmp_path / "city.tar.gz", **settings)
+    assert not list(tmp_path.iterdir())

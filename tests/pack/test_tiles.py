@@ -191,3 +191,9 @@ def test_a_tile_replaced_after_indexing_is_told(damaged):
 
 def test_another_tile_size_in_the_config_is_told(damaged):
     assert "its tiles measure 64 px, and tiles.size_px is 60" in refusal(damaged, size_px=60)
+
+
+def test_padding_to_less_than_a_tile_is_refused_by_name(indexed, tmp_path):
+    with pytest.raises(UserError, match=rf"tiles\.padded_px is {SIZE_PX - 1}, expected at least"):
+        pack(indexed, tmp_path / "0", padded_px=SIZE_PX - 1)
+    assert not list(tmp_path.iterdir())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import io
+import math
 import tarfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -52,9 +53,9 @@ def synthesize_archive(
         seed: the city, the flights and the noise follow from it.
 
     Raises:
-        UserError: a size or count is too small to make a city of.
+        UserError: a size or count is too small to make a city of, or the seed is negative.
     """
-    _check(tile_size_px, pixel_m, strips, tiles_per_strip)
+    _check(tile_size_px, pixel_m, strips, tiles_per_strip, seed)
     tile_m = tile_size_px * pixel_m
     plans = plan_strips(tile_m=tile_m, strips=strips, tiles_per_strip=tiles_per_strip, seed=seed)
     scene = draw_scene(bounds=bounds_of(plans, tile_m), tile_m=tile_m, seed=seed)
@@ -80,11 +81,15 @@ def synthesize_archive(
     say(f"{out}: {sum(len(plan.tiles) for plan in plans)} tiles, {Path(out).stat().st_size / 1e6:.0f} MB")
 
 
-def _check(tile_size_px: int, pixel_m: float, strips: int, tiles_per_strip: int) -> None:
+def _check(tile_size_px: int, pixel_m: float, strips: int, tiles_per_strip: int, seed: int) -> None:
     if tile_size_px < SMALLEST_TILE_PX:
         raise UserError(f"tiles.size_px is {tile_size_px}; the embedded city needs at least {SMALLEST_TILE_PX}")
-    if pixel_m <= 0:
-        raise UserError(f"tiles.pixel_m is {pixel_m}; a pixel's size must be above 0 m")
+    if not 0 < pixel_m < math.inf:  # NaN fails the comparison
+        raise UserError(
+            f"tiles.pixel_m is {pixel_m}; expected a finite size above 0 m; set a pixel's side, such as 0.5"
+        )
+    if seed < 0:
+        raise UserError(f"archive.synthetic.seed is {seed}; expected 0 or more; choose another seed")
     for key, value in (("strips", strips), ("tiles_per_strip", tiles_per_strip)):
         if value < 2:
             raise UserError(f"archive.synthetic.{key} is {value}; the embedded city needs at least 2")
