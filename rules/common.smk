@@ -75,5 +75,12 @@ def archive_flags():
 
 
 def variant_settings(wildcards):
-    """A variant as JSON text: the parameter that `resolve_variant` re-runs on."""
-    return CONFIG.variants[wildcards.variant].model_dump_json()
+    """A variant as JSON text, the parameter that `resolve_variant` re-runs on; how it is called trains nothing anew."""
+    return CONFIG.variants[wildcards.variant].model_dump_json(
+        exclude={"title", "paper_row"}
+    )
+
+
+def initial_weights(wildcards):
+    """The file of VGG16 weights that a variant begins with, if it names one."""
+    return CONFIG.variants[wildcards.variant].model.vgg16_weights or []

@@ -55,8 +55,9 @@ rule compare_variants:
         "../envs/sspipe.yaml"
     params:
         raw=subpath(input.raw, strip_suffix=".json"),
-        settings=CONFIG.model_dump_json(),
-        title=CONFIG.report.title,
+        # Functions, because Snakemake takes braces in plain text for wildcards.
+        settings=lambda wildcards: CONFIG.model_dump_json(),
+        title=lambda wildcards: CONFIG.report.title,
         panels=CONFIG.report.panels,
         synthetic="--synthetic" if CONFIG.archive.source == "synthetic" else "",
         interior_threshold=CONFIG.polygons.interior_threshold,

@@ -23,6 +23,7 @@ rule train:
         split=f"{ROOT}/splits/{{split}}.parquet",
         statistics=f"{ROOT}/statistics/{{split}}.json",
         packs=manifests(),
+        weights=initial_weights,
     output:
         model=f"{ROOT}/train/{RUN}/model.safetensors",
         metrics=f"{ROOT}/train/{RUN}/metrics.jsonl",

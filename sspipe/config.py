@@ -7,7 +7,7 @@ Nothing heavy is imported here: Snakemake parses its rules again in every job, a
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal, get_args
 
 from pydantic import Field, ValidationError, field_validator, model_validator
 
@@ -34,7 +34,7 @@ SIDE_MULTIPLE = 32
 class Synthetic(Section):
     """The embedded city; tile and pixel size come from `tiles`."""
 
-    seed: int = Field(0, description="everything in the city and its images follows from it")
+    seed: int = Field(0, ge=0, description="everything in the city and its images follows from it")
     strips: int = Field(16, ge=2, description="flight strips over the city, half from the north, half from the south")
     tiles_per_strip: int = Field(12, ge=2, description="tiles of one strip, its rows taken together")
 
@@ -94,7 +94,7 @@ class Split(Section):
     """One way to part the tiles into train, validation and test."""
 
     kind: Literal["random", "spatial"]
-    seed: int = Field(0, description="of the shuffle (random)")
+    seed: int = Field(0, ge=0, description="of the shuffle (random)")
     test_fraction: Fraction = Field(0.2, description="share of all tiles (random; spatial without test_line_m)")
     validation_fraction: Fraction = Field(0.2, description="share of the tiles that test leaves")
     test_line_m: float | None = Field(
@@ -112,7 +112,7 @@ class Split(Section):
 class Pack(Section):
     """The packed tiles."""
 
-    shards: int = Field(32, ge=1, description="files that the tiles are packed into; one job each")
+    shards: int = Field(32, ge=1, le=1000, description="files that the tiles are packed into; one job each")
 
 
 class Skips(Section):
@@ -129,6 +129,7 @@ class Model(Section):
     skips: Skips = Skips()
     width: float = Field(1.0, gt=0, le=4, description="scales every channel count; 1 is the paper's network")
     private_blocks: int = Field(2, ge=0, le=5, description="VGG blocks of each view's own encoder (shared_space)")
+    # With `batch`, the shared layers normalise both views by their pooled statistics in training.
     norm: Literal["none", "batch"] = Field("none", description="after each convolution; the paper names none")
     skip_p: Literal["uniform"] | Annotated[float, Field(ge=0, le=1)] = Field(
         "uniform", description="p of Eq. 1: drawn from U[0,1] at each occurrence, or fixed"
@@ -140,6 +141,8 @@ class Model(Section):
     def _combination_is_possible(self) -> Model:
         if self.kind == "unet16" and "random" in (self.skips.shared, self.skips.private):
             raise ValueError("`skips: random` mixes two views' encoders, and unet16 has one; use kind: shared_space")
+        if self.vgg16_weights is not None and self.width != 1:
+            raise ValueError(f"vgg16_weights needs width 1, not {self.width}: VGG16 has one size")
         return self
 
 
@@ -251,7 +254,7 @@ class Config(Section):
 
     experiment: Name = "spacenet6"
     results: Path = Field(Path("results"), description="folder that holds one folder per experiment")
-    seeds: tuple[Annotated[int, Field(ge=0)], ...] = Field((0,), min_length=1)
+    seeds: tuple[Annotated[int, Field(ge=0, lt=2**31)], ...] = Field((0,), min_length=1)
     archive: Archive = Archive()
     tiles: Tiles = Tiles()
     masks: Masks = Masks()
@@ -261,6 +264,13 @@ class Config(Section):
     polygons: Polygons = Polygons()
     score: Score = Score()
     report: Report = Report()
+
+    @field_validator("results")
+    @classmethod
+    def _no_wildcards(cls, results: Path) -> Path:
+        if "{" in str(results) or "}" in str(results):
+            raise ValueError("braces mean wildcards to Snakemake; choose a folder without them")
+        return results
 
     @field_validator("seeds")
     @classmethod
@@ -298,10 +308,15 @@ def load_config(content: dict[str, Any]) -> Config:
         UserError: names each wrong key, the nearest valid one, and the variant it belongs to.
     """
     content = dict(content)
-    defaults = content.pop("defaults", None) or {}
+    defaults = content.pop("defaults", {})
+    if not isinstance(defaults, dict):
+        raise UserError(
+            f"the configuration cannot be used:\n  defaults: must be a mapping of settings, not {defaults!r}"
+        )
     variants = content.get("variants")
-    if isinstance(defaults, dict) and isinstance(variants, dict):
-        content["variants"] = {name: merged(defaults, over or {}) for name, over in variants.items()}
+    if isinstance(variants, dict):
+        resolved = {name: merged(defaults, over or {}) for name, over in variants.items()}
+        content["variants"] = dict(sorted(resolved.items(), key=_row_in_table_1))
         _refuse_unknown_defaults(defaults)
     return validated(Config, content, "the configuration")
 
@@ -315,6 +330,16 @@ def read_variant(path: Path) -> Variant:
     from sspipe.files import read_json
 
     return validated(Variant, read_json(path), str(path))
+
+
+def _row_in_table_1(named: tuple[str, Any]) -> int:
+    """Sorts variants as the paper's Table 1 has them, and others after them as they come.
+
+    Snakemake lays an overlay's variants before those of config.yaml, so the order of the files is not to be had.
+    """
+    rows = get_args(PaperRow)
+    row = named[1].get("paper_row") if isinstance(named[1], dict) else None
+    return rows.index(row) if row in rows else len(rows)
 
 
 def _refuse_unknown_defaults(defaults: dict[str, Any]) -> None:

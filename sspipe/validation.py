@@ -15,7 +15,7 @@ from sspipe.errors import UserError
 class Section(BaseModel):
     """Base of every section: frozen, and unknown keys are errors."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     # Valid keys of the file that are gone once it is merged; suggestions know them too.
     merged_away: ClassVar[tuple[str, ...]] = ()
@@ -46,14 +46,18 @@ def validated(model: type[SectionType], content: Any, where: str) -> SectionType
     try:
         return model.model_validate(content)
     except ValidationError as error:
-        problems = "\n".join(f"  {problem_line(model, item)}" for item in error.errors())
+        found = error.errors()
+        # A list whose items were refused counts as empty too, which would only mislead.
+        lists = {item["loc"][:depth] for item in found for depth in range(len(item["loc"]))}
+        told = [item for item in found if not (item["type"] == "too_short" and item["loc"] in lists)]
+        problems = "\n".join(f"  {problem_line(model, item)}" for item in told)
         raise UserError(f"{where} cannot be used:\n{problems}") from None
 
 
 def problem_line(model: type[Section], item: Any) -> str:
     """One line for one pydantic error: dotted key, what was wrong, and the nearest key if it was unknown."""
     location = [part for part in item["loc"] if part != "[key]"]
-    key = ".".join(str(part) for part in location) or "(top)"
+    key = ".".join(str(part) for part in location)
     if item["type"] == "extra_forbidden":
         return f"{key}: unknown key{nearest(str(location[-1]), _keys_at(model, location[:-1]))}"
     if item["type"] == "missing":
@@ -61,7 +65,7 @@ def problem_line(model: type[Section], item: Any) -> str:
     message = re.sub(r"^Value error, ", "", item["msg"])
     given = item.get("input")
     shown = f" (given: {given!r})" if isinstance(given, str | int | float | bool) else ""
-    return f"{key}: {message}{shown}"
+    return f"{key}: {message}{shown}" if key else message  # of the whole file: the message names its key
 
 
 def _keys_at(model: type[Section], location: list[Any]) -> list[str]:

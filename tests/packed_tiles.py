@@ -1,5 +1,6 @@
 """A learnable set of packed tiles: bright squares are buildings, in both views."""
 
+import hashlib
 from types import SimpleNamespace
 
 import numpy as np
@@ -9,6 +10,14 @@ import pytest
 from sspipe.files import write_json
 
 SIZE, PADDED = 60, 64
+
+
+def file_entries(folder):
+    """What a manifest says of a shard's arrays."""
+    return {
+        path.name: {"bytes": path.stat().st_size, "sha256": hashlib.sha256(path.read_bytes()).hexdigest()}
+        for path in sorted(folder.glob("*.npy"))
+    }
 
 
 @pytest.fixture(scope="session")
@@ -42,10 +51,8 @@ def packed(tmp_path_factory):
             {"tile_id": tile_ids[shard * 8 : shard * 8 + 8], "row": range(8), "orientation": [0, 1] * 4}
         ).to_parquet(folder / "tiles.parquet")
         manifest = folder / "manifest.json"
-        write_json(
-            manifest,
-            {"shard": shard, "shards": 2, "tiles": 8, "size_px": SIZE, "padded_px": PADDED, "orientation": "rotate180"},
-        )
+        about = {"size_px": SIZE, "padded_px": PADDED, "orientation": "rotate180", "files": file_entries(folder)}
+        write_json(manifest, {"shard": shard, "shards": 2, "tiles": 8, **about})
         manifests.append(manifest)
     split = root / "spatial.parquet"
     subsets = ["train"] * 10 + ["validation"] * 3 + ["test"] * 3

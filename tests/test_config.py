@@ -97,6 +97,8 @@ def test_unknown_key_in_defaults_is_reported_once_and_not_for_every_variant(cont
         ({"stages": []}, "at least 1"),
         ({"paper_row": "SS with UNet skip-con"}, "SS with UNet skip-conns"),
         ({"loss": {"dice": 0, "bce": 0}}, "nothing to train on"),
+        ({"model": {"width": 0.5, "vgg16_weights": "vgg16.pth"}}, "needs width 1"),
+        ({"learning_rate": float("inf")}, "finite number"),
         ({"model": {"private_blocks": 6}}, "less than or equal to 5"),
     ],
 )
@@ -105,6 +107,29 @@ def test_impossible_combination_is_refused_and_the_variant_is_named(content, var
     message = message_of(content)
     assert "variants.mine" in message
     assert says in message
+
+
+@pytest.mark.parametrize("defaults", [None, [1], "wide"])
+def test_defaults_that_are_no_mapping_are_named(content, defaults):
+    content["defaults"] = defaults
+    assert "defaults: must be a mapping" in message_of(content)
+
+
+def test_a_refused_item_of_a_list_is_told_once(content):
+    content["seeds"] = [-1]
+    assert message_of(content).splitlines()[1:] == ["  seeds.0: Input should be greater than or equal to 0 (given: -1)"]
+
+
+def test_a_results_folder_with_braces_is_refused_because_snakemake_reads_them_as_wildcards(content):
+    content["results"] = "re{s}ults"
+    assert "results: braces" in message_of(content)
+
+
+def test_variants_come_in_the_order_of_table_1_whatever_the_order_of_the_files(content):
+    expected = list(load_config(copy.deepcopy(content)).variants)
+    assert expected[:5] == ["unet16_finetune", "ss_no_skips", "ss_unet_skips", "ss_rsc", "ss_rsc_shared"]
+    content["variants"] = dict(reversed(content["variants"].items()))
+    assert list(load_config(content).variants)[:5] == expected[:5]
 
 
 def test_padded_size_that_the_network_cannot_halve_five_times_is_refused(content):

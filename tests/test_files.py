@@ -1,9 +1,10 @@
 """Nothing half-written ever has its final name."""
 
+import pandas as pd
 import pytest
 
 from sspipe.errors import UserError
-from sspipe.files import read_json, whole_file, whole_folder, write_json
+from sspipe.files import read_json, read_table, whole_file, whole_folder, write_json
 
 
 def test_a_file_appears_whole_or_not_at_all(tmp_path):
@@ -42,3 +43,20 @@ def test_json_refuses_nan_and_names_the_file_that_cannot_be_read(tmp_path):
     (tmp_path / "a.json").write_text("{")
     with pytest.raises(UserError, match=r"a\.json: not valid JSON"):
         read_json(tmp_path / "a.json")
+
+
+def test_a_table_that_cannot_be_used_is_named(tmp_path):
+    with pytest.raises(UserError, match=r"a\.parquet: no such file"):
+        read_table(tmp_path / "a.parquet")
+    (tmp_path / "a.parquet").write_text("not Parquet")
+    with pytest.raises(UserError, match=r"a\.parquet: not a table that can be used"):
+        read_table(tmp_path / "a.parquet")
+    pd.DataFrame({"tile_id": ["a"]}).to_parquet(tmp_path / "a.parquet")
+    with pytest.raises(UserError, match=r"subset"):
+        read_table(tmp_path / "a.parquet", columns=["tile_id", "subset"])
+
+
+def test_an_output_that_cannot_be_written_is_told_before_any_work(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UserError, match="no folder can be made there"), whole_file(tmp_path / "file" / "out.json"):
+        pytest.fail("the work has begun")

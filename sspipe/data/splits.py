@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from sspipe.data.leakage import HEADLINE, audit
 from sspipe.errors import UserError
-from sspipe.files import whole_file, write_json
+from sspipe.files import read_table, whole_file, write_json
 from sspipe.log import say
 
 SUBSETS = ("train", "validation", "test", "guard", "validation_guard")
@@ -39,7 +39,7 @@ def assign_splits(
     """
     if seed < 0:
         raise UserError(f"splits.{split}.seed is {seed}; expected 0 or more; choose another seed")
-    tiles = pd.read_parquet(catalog, columns=["tile_id", "easting_m", "northing_m", "size_px", "pixel_m"])
+    tiles = read_table(catalog, columns=["tile_id", "easting_m", "northing_m", "size_px", "pixel_m"])
     tiles["size_m"] = tiles["size_px"] * tiles["pixel_m"]
     if kind == "random":
         tiles["subset"] = random_subsets(len(tiles), test_fraction, validation_fraction, seed)

@@ -36,8 +36,6 @@ def build_network(model: Model, seed: int) -> Network:
         network = SharedSpace(skip_sources, model.private_blocks, model.width, model.norm)
     _initialise(network, torch.Generator().manual_seed(seed))
     if model.vgg16_weights is not None:
-        if model.width != 1:
-            raise UserError(f"model.vgg16_weights needs model.width 1, not {model.width}: VGG16 has one size")
         _load_vgg16(network, model.vgg16_weights)
     return network
 
@@ -95,9 +93,13 @@ def _read_weights(path: Path) -> dict[str, Tensor]:
     if not path.is_file():
         raise UserError(f"{path}: no such file (model.vgg16_weights); give a local .safetensors or .pth file, or null")
     if path.suffix == ".safetensors":
+        from safetensors import SafetensorError
         from safetensors.torch import load_file
 
-        return load_file(path)
+        try:
+            return load_file(path)
+        except SafetensorError as error:
+            raise UserError(f"{path}: not a safetensors file that can be read ({error})") from None
     try:
         return dict(torch.load(path, map_location="cpu", weights_only=True))
     except Exception as error:  # torch raises several kinds; all mean the same to the user

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+import hashlib
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -11,7 +12,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from sspipe.errors import UserError
-from sspipe.files import read_json, write_json
+from sspipe.files import read_json, read_table, write_json
 from sspipe.log import progress, say
 
 VIEWS = ("sar", "eo")
@@ -40,9 +41,10 @@ def compute_statistics(*, split: str, split_table: Path, packs: list[Path], out:
         out: JSON.
 
     Raises:
-        UserError: a training tile is in no shard, a shard is incomplete, or a band has no spread.
+        UserError: a training tile is in no shard, a shard is incomplete or damaged, or a band has no spread.
     """
-    subsets = pd.read_parquet(split_table)
+    refuse_damaged([Path(pack) for pack in packs])
+    subsets = read_table(split_table, columns=["tile_id", "subset"])
     train = set(subsets.loc[subsets["subset"] == "train", "tile_id"])
     rows = _rows_of(train, [Path(pack).parent for pack in packs])
     _refuse_missing(split_table, train, rows)
@@ -98,12 +100,36 @@ def merged(first: Moments, second: Moments) -> Moments:
     return Moments(count, first.mean + step * share, first.squares + second.squares + step**2 * first.pixels * share)
 
 
+def refuse_damaged(manifests: Sequence[Path]) -> None:
+    """Compares every packed file with its checksum: once, before anything is computed from it.
+
+    Raises:
+        UserError: a file is missing or is not what was packed.
+    """
+    for manifest in progress(manifests, "compute_statistics: shards verified"):
+        files = read_json(manifest).get("files")
+        if not files:
+            raise UserError(f"{manifest}: lists no files; delete the shard's folder and run the target `data` again")
+        for name, about in files.items():
+            path = manifest.parent / name
+            try:
+                with path.open("rb") as handle:
+                    digest = hashlib.file_digest(handle, "sha256").hexdigest()
+            except FileNotFoundError:
+                digest = "missing"
+            if digest != about["sha256"]:
+                raise UserError(
+                    f"{path}: sha256 {digest}, not {about['sha256']} as its manifest says; "
+                    "delete the shard's folder and run the target `data` again"
+                )
+
+
 def _rows_of(train: set[str], shards: list[Path]) -> list[tuple[Path, pd.DataFrame]]:
     """The rows of training tiles in each shard's arrays, in order."""
     rows = []
     for shard in shards:
         manifest = read_json(shard / "manifest.json")
-        table = pd.read_parquet(shard / "tiles.parquet")
+        table = read_table(shard / "tiles.parquet")
         if len(table) != manifest["tiles"]:
             raise UserError(
                 f"{shard}: tiles.parquet has {len(table)} rows, and manifest.json has {manifest['tiles']} tiles; "

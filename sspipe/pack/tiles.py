@@ -13,7 +13,7 @@ from numpy.typing import DTypeLike, NDArray
 from rasterio.errors import RasterioError
 
 from sspipe.errors import UserError
-from sspipe.files import whole_folder, write_json
+from sspipe.files import read_table, whole_folder, write_json
 from sspipe.log import progress, say
 from sspipe.pack.arrays import ArrayWriter, file_entry
 from sspipe.pack.masks import tile_masks
@@ -59,7 +59,7 @@ def pack_tiles(
             f"tiles.padded_px is {padded_px}, expected at least tiles.size_px ({size_px}); "
             "padding only adds pixels: raise tiles.padded_px"
         )
-    tiles = pd.read_parquet(catalog)
+    tiles = read_table(catalog)
     _refuse_other_size(catalog, tiles, size_px)
     mine = tiles.iloc[list(rows_of_shard(len(tiles), shard, shards))]
     outlines = _footprints_by_tile(footprints, mine["tile_id"].tolist())

@@ -50,6 +50,9 @@ def predict_tiles(
     torch.set_num_threads(threads)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     trained = read_json(record)
+    missing = {"settings", "split", "variant", "seed"} - trained.keys()
+    if missing:
+        raise UserError(f"{record}: lacks {', '.join(sorted(missing))}, so it is not a run's record; train it again")
     variant = validated(Variant, trained["settings"], str(record))
     network = load_network(model, variant.model, device)
     tiles = PackedTiles(packs, read_subset(split_table, "test"))
@@ -98,6 +101,8 @@ def load_network(path: Path, settings: Model, device: torch.device) -> Network:
         UserError: the file cannot be read, or its weights are of another network.
     """
     network = build_network(settings.model_copy(update={"vgg16_weights": None}), seed=0)
+    if not path.is_file():
+        raise UserError(f"{path}: no such file; run the rule train")
     try:
         network.load_state_dict(load_file(path))
     except (OSError, SafetensorError, RuntimeError) as error:

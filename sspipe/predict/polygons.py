@@ -11,7 +11,7 @@ import shapely
 from affine import Affine
 
 from sspipe.errors import UserError
-from sspipe.files import read_json, whole_file
+from sspipe.files import read_json, read_table, whole_file
 from sspipe.log import progress, say
 from sspipe.predict.instances import TilePolygons, tile_polygons
 
@@ -154,7 +154,7 @@ def tile_places(catalog: Path, tile_ids: list[str]) -> pd.DataFrame:
     Raises:
         UserError: a tile is not in the catalog.
     """
-    table = pd.read_parquet(catalog, columns=["tile_id", "easting_m", "northing_m", "pixel_m", "size_px"])
+    table = read_table(catalog, columns=["tile_id", "easting_m", "northing_m", "pixel_m", "size_px"])
     table = table.set_index("tile_id")
     unknown = [tile_id for tile_id in tile_ids if tile_id not in table.index]
     if unknown:

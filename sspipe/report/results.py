@@ -96,7 +96,7 @@ def read_results(
     content = json.loads(settings)
     config = load_config(content)
     records = [read_json(path) for path in trains]
-    variants = {record["variant"]: validated(Variant, record["settings"], "train.json") for record in records}
+    variants = {record["variant"]: _as_named_now(record, config) for record in records}
     order = _order([*config.splits], [*config.variants, *sorted(variants)])
     runs = order(_with_training(_read_scores(scores_csv), records, variants))
     return Results(
@@ -111,6 +111,15 @@ def read_results(
         data=read_json(catalog_report),
         trains=records,
     )
+
+
+def _as_named_now(record: dict[str, Any], config: Config) -> Variant:
+    """What a variant was trained with, under the title and the row of Table 1 that the configuration gives it now."""
+    trained = validated(Variant, record["settings"], "train.json")
+    if record["variant"] not in config.variants:
+        return trained
+    now = config.variants[record["variant"]]
+    return trained.model_copy(update={"title": now.title, "paper_row": now.paper_row})
 
 
 def role_of(variant: Variant) -> str:

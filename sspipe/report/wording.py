@@ -9,6 +9,11 @@ import pandas as pd
 from sspipe.log import duration
 
 NONE = "–"
+# Below this a network has found next to no building, and its curve says nothing of stability.
+LEARNED_IOU = 0.05
+LEARNED_NOTHING = (
+    " One of the two found next to no building in the epochs it had, so these curves do not compare their stability."
+)
 
 
 def number(value: float | None, digits: int = 3) -> str:
@@ -123,11 +128,13 @@ def loss_sentence(epochs: pd.DataFrame, alone: str, both: str) -> str:
         best = sum(run.max() for run in runs) / len(runs)
         # The later half: early on both climb, and a climb is not a jump.
         jumps = sum(run.iloc[len(run) // 2 :].diff().abs().mean() for run in runs) / len(runs)
+        best_values.append(best)
         return number(best), number(jumps)
 
+    best_values: list[float] = []
     (best_alone, jump_alone), (best_both, jump_both) = told(alone), told(both)
     return (
         f"Best validation pixel IoU: {best_alone} with BCE alone, {best_both} with BCE + Dice. Mean change from one "
         f"epoch to the next in the later half: {jump_alone} and {jump_both}. The paper reports better stability and "
-        "higher validation accuracy with both losses."
+        "higher validation accuracy with both losses." + (LEARNED_NOTHING if min(best_values) < LEARNED_IOU else "")
     )

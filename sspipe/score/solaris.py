@@ -17,7 +17,7 @@ from typing import Any
 import pandas as pd
 
 from sspipe.errors import UserError
-from sspipe.files import read_json, write_json
+from sspipe.files import read_json, read_table, write_json
 from sspipe.log import duration, say
 from sspipe.score.spacenet_csv import CONFIDENCE, IMAGE, WKT
 
@@ -51,7 +51,7 @@ def check_against_solaris(
     Raises:
         UserError: solaris is not installed, or its counts differ; names the first tiles that do.
     """
-    ours = pd.read_parquet(tiles).set_index("tile_id")[["tp", "fp", "fn"]]
+    ours = read_table(tiles).set_index("tile_id")[["tp", "fp", "fn"]]
     tile_ids = read_json(Path(probabilities).with_suffix(".json"))["tile_ids"]
     say(f"solaris's evaluator on {len(tile_ids)} tiles; it is silent until its end, a minute for 700 tiles")
     begun = time.monotonic()

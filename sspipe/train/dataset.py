@@ -7,13 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import torch
 from torch import Tensor
 
 from sspipe.config import View
 from sspipe.errors import UserError
-from sspipe.files import read_json
+from sspipe.files import read_json, read_table
 
 
 class PackedTiles:
@@ -32,12 +31,12 @@ class PackedTiles:
         place: dict[str, tuple[int, int, int]] = {}
         self._folders: list[Path] = []
         for manifest in manifests:
-            content = read_json(manifest)
+            folder = manifest.parent
+            content = _read_manifest(manifest)
             self.size_px: int = content["size_px"]
             self.padded_px: int = content["padded_px"]
             self.orientation_rule: str = content["orientation"]
-            folder = manifest.parent
-            table = pd.read_parquet(folder / "tiles.parquet")
+            table = read_table(folder / "tiles.parquet", columns=["tile_id", "row", "orientation"])
             for tile_id, row, orientation in zip(table["tile_id"], table["row"], table["orientation"], strict=True):
                 if tile_id in wanted:
                     place[tile_id] = (len(self._folders), int(row), int(orientation))
@@ -115,7 +114,7 @@ def read_subset(split_table: Path, subset: str) -> list[str]:
     Raises:
         UserError: the subset is empty.
     """
-    table = pd.read_parquet(split_table)
+    table = read_table(split_table, columns=["tile_id", "subset"])
     tile_ids = sorted(table.loc[table["subset"] == subset, "tile_id"])
     if not tile_ids:
         raise UserError(f"{split_table}: no {subset} tiles; change the split's fractions or line in the configuration")
@@ -144,3 +143,23 @@ def flip_left_right(batch: dict[str, Tensor], flipped: np.ndarray) -> dict[str, 
         name: torch.where(chosen.to(tensor.device)[:, None, None, None], tensor.flip(-1), tensor)
         for name, tensor in batch.items()
     }
+
+
+def _read_manifest(path: Path) -> dict[str, Any]:
+    """Reads a shard's manifest and compares the sizes of its files; their checksums are compute_statistics's matter."""
+    content = read_json(path)
+    try:
+        for name, about in content["files"].items():
+            file = path.parent / name
+            size = file.stat().st_size if file.is_file() else None
+            if size != about["bytes"]:
+                found = "is missing" if size is None else f"has {size} bytes"
+                raise UserError(
+                    f"{file}: {found}, expected {about['bytes']}; delete the shard's folder and run the target `data`"
+                )
+        wanted = {name: content[name] for name in ("size_px", "padded_px", "orientation")}
+    except (KeyError, TypeError, AttributeError) as error:
+        raise UserError(
+            f"{path}: not a shard's manifest ({error!r}); delete the shard's folder and run `data`"
+        ) from None
+    return wanted

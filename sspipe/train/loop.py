@@ -100,7 +100,7 @@ def train(
     epochs = training.run()
 
     with whole_file(out_metrics) as partial:
-        partial.write_text("".join(json.dumps(vars(epoch)) + "\n" for epoch in epochs))
+        partial.write_text("".join(json.dumps(vars(epoch), allow_nan=False) + "\n" for epoch in epochs))
     with whole_file(out_model) as partial:
         save_file(training.weights(), partial, metadata={"split": split, "variant": variant, "seed": str(seed)})
     unique, paper_style = count_parameters(training.network)

@@ -51,7 +51,8 @@ def device_name(device: torch.device) -> str:
     except OSError:
         lines = []
     names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
-    return f"CPU: {names[0] if names else platform.machine()}, {torch.get_num_threads()} threads"
+    threads = torch.get_num_threads()
+    return f"CPU: {names[0] if names else platform.machine()}, {threads} thread{'s' if threads > 1 else ''}"
 
 
 def now() -> str:

@@ -163,8 +163,9 @@ def test_vgg16_weights_fill_every_encoder_and_the_first_layer_takes_four_bands(v
 def test_vgg16_weights_that_are_missing_or_do_not_fit_are_named(vgg16_file, tmp_path):
     with pytest.raises(UserError, match=r"absent\.pth.*no such file"):
         build_network(Model(vgg16_weights=tmp_path / "absent.pth"), seed=0)
-    with pytest.raises(UserError, match="width"):
-        build_network(Model(vgg16_weights=vgg16_file[0], width=0.5), seed=0)
+    (tmp_path / "cut.safetensors").write_bytes(vgg16_file[0].read_bytes()[:1000])
+    with pytest.raises(UserError, match=r"cut\.safetensors"):
+        build_network(Model(vgg16_weights=tmp_path / "cut.safetensors"), seed=0)
     (tmp_path / "text.pth").write_text("not weights")
     with pytest.raises(UserError, match=r"text\.pth"):
         build_network(Model(vgg16_weights=tmp_path / "text.pth"), seed=0)

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from sspipe.errors import UserError
 from sspipe.files import write_json
 from sspipe.pack.statistics import compute_statistics, over_images
+from tests.packed_tiles import file_entries
 
 
 @settings(max_examples=60)
@@ -66,7 +67,7 @@ def packs(tmp_path):
             np.save(folder / f"{view}.npy", arrays)
             images.update({(view, tile_id): array for tile_id, array in zip(ids, arrays, strict=True)})
         pd.DataFrame({"tile_id": ids, "row": [0, 1], "orientation": 0}).to_parquet(folder / "tiles.parquet")
-        write_json(folder / "manifest.json", {"tiles": 2})
+        write_json(folder / "manifest.json", {"tiles": 2, "files": file_entries(folder)})
     return tmp_path, images
 
 
@@ -110,14 +111,21 @@ def test_a_split_without_training_tiles_is_told(packs):
 
 
 def test_a_shard_whose_table_does_not_fit_its_manifest_is_told(packs):
-    write_json(packs[0] / "pack" / "1" / "manifest.json", {"tiles": 3})
+    shard = packs[0] / "pack" / "1"
+    write_json(shard / "manifest.json", {"tiles": 3, "files": file_entries(shard)})
     assert "manifest.json has 3 tiles" in refusal(packs[0], ["a_b_tile_0"])
 
 
 def test_a_damaged_array_is_told(packs):
     path = packs[0] / "pack" / "0" / "sar.npy"
-    path.write_bytes(path.read_bytes()[:1000])
-    assert f"{path}: cannot be read" in refusal(packs[0], ["a_b_tile_0"])
+    content = bytearray(path.read_bytes())
+    content[1000] ^= 1  # one bit, which nothing but the checksum notices
+    path.write_bytes(content)
+    assert f"{path}: sha256" in refusal(packs[0], ["a_b_tile_0"])
+    path.unlink()
+    assert f"{path}: sha256 missing" in refusal(packs[0], ["a_b_tile_0"])
+    write_json(path.with_name("manifest.json"), {"tiles": 2})
+    assert "manifest.json: lists no files" in refusal(packs[0], ["a_b_tile_0"])
 
 
 @pytest.mark.parametrize(
@@ -132,4 +140,5 @@ def test_a_view_without_spread_is_told_because_it_cannot_be_standardised(packs, 
         else:
             arrays[:] = 0
         np.save(path, arrays)
+        write_json(path.with_name("manifest.json"), {"tiles": 2, "files": file_entries(path.parent)})
     assert told in refusal(packs[0], ["a_b_tile_0", "a_b_tile_3"])

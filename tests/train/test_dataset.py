@@ -1,5 +1,8 @@
 """Packed tiles as samples: standardising, order, flips."""
 
+import os
+import shutil
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -47,6 +50,20 @@ def test_tiles_come_in_the_order_asked_for_whatever_shard_they_are_in(packed):
 def test_a_tile_that_no_shard_holds_is_named(packed):
     with pytest.raises(UserError, match="tile_999"):
         PackedTiles(packed.manifests, ["20190804111224_20190804111453_tile_999"])
+
+
+def test_a_shard_whose_file_was_cut_or_lost_is_named_before_training(packed, tmp_path):
+    shutil.copytree(packed.root / "pack" / "0", tmp_path / "0")
+    sar = tmp_path / "0" / "sar.npy"
+    os.truncate(sar, sar.stat().st_size // 2)
+    with pytest.raises(UserError, match=r"sar\.npy: has \d+ bytes, expected \d+"):
+        PackedTiles([tmp_path / "0" / "manifest.json"], packed.tile_ids[:2])
+    sar.unlink()
+    with pytest.raises(UserError, match=r"sar\.npy: is missing"):
+        PackedTiles([tmp_path / "0" / "manifest.json"], packed.tile_ids[:2])
+    (tmp_path / "0" / "manifest.json").write_text("{}")
+    with pytest.raises(UserError, match="not a shard's manifest"):
+        PackedTiles([tmp_path / "0" / "manifest.json"], packed.tile_ids[:2])
 
 
 def test_an_empty_subset_is_refused(packed, tmp_path):

@@ -110,6 +110,24 @@ def test_editing_one_variants_learning_rate_runs_that_variant_and_what_follows_i
     assert changed.planned("all").keys() == {"collect_scores", "compare_variants", "all"}
 
 
+def test_renaming_a_variant_trains_nothing_and_shows_in_the_report(changed):
+    changed.edit(lambda content: content["variants"].update({"ss_rsc": {"title": "Mixed {skips}, really"}}))
+    changed.edit(lambda content: content["report"].update({"title": "A {tiny} city"}))
+    assert changed.planned("all") == {"compare_variants": 1, "all": 1}
+    done = changed.snakemake("all")
+    assert done.returncode == 0, done.stdout + done.stderr
+    page = (changed.results / "report" / "index.html").read_text()
+    assert "Mixed {skips}, really" in page and "A {tiny} city" in page
+
+
+def test_weights_that_are_not_there_are_told_before_anything_runs(fresh):
+    weights = {"model": {"width": 1, "vgg16_weights": "absent.safetensors"}}
+    fresh.edit(lambda content: content["variants"].update({"ss_rsc": weights}))
+    done = fresh.snakemake("-n", "variant_ss_rsc")
+    assert done.returncode != 0
+    assert "absent.safetensors" in done.stdout + done.stderr
+
+
 def test_editing_a_threshold_of_the_polygons_trains_nothing(changed):
     changed.edit(lambda content: content.update({"polygons": {"interior_threshold": 0.4}}))
     planned = changed.planned("all")
