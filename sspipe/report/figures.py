@@ -13,6 +13,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Rectangle
 from matplotlib.transforms import blended_transform_factory
 
+from sspipe.data.leakage import HEADLINE
 from sspipe.report.style import BLUE, GREEN, GREY, INK, LINE, MUTED, ORANGE, PURPLE, SURFACE, is_narrow, styled
 
 ROLE_COLOURS = {"candidate": BLUE, "floor": GREY, "ceiling": GREY}
@@ -33,10 +34,10 @@ SUBSET_WORDS = {
     "validation_guard": "guard before validation",
 }
 LEVELS = {
-    "over_0": "touched by\na training tile",
-    "over_50": "> 50 % under one\ntraining tile",
-    "over_90": "> 90 % under one\ntraining tile",
-    "inside_union": "wholly inside\ntraining ground",
+    "over_0": "touched by\na tile seen",
+    "over_50": "> 50 % under one\ntile seen",
+    "over_90": "> 90 % under one\ntile seen",
+    "inside_union": "wholly inside\nground seen",
 }
 
 
@@ -126,10 +127,10 @@ def leakage_figure(leakage: pd.DataFrame, width_in: float) -> Figure:
     """Draws how much of each split's test ground was seen in training.
 
     Args:
-        leakage: `Results.leakage`; the rows that compare test with train are drawn.
+        leakage: `Results.leakage`; the rows that compare test with train and validation are drawn.
         width_in: inches.
     """
-    rows = leakage[leakage["comparison"] == "test_against_train"]
+    rows = leakage[leakage["comparison"] == HEADLINE]
     figure = Figure(figsize=(width_in, 0.9 + 0.32 * len(LEVELS) * max(2, len(rows))), layout="constrained")
     axis = figure.subplots()
     thick = 0.8 / max(1, len(rows))

@@ -50,7 +50,7 @@ def score_drawings(
         functools.partial(figures.leakage_figure, results.leakage),
         results.leakage,
         "Bar chart: share of test tiles whose ground training has seen, for each split; numbers in the table below.",
-        "How much of the test tiles' ground training tiles cover.",
+        "How much of the test tiles' ground was seen: training tiles, and the validation tiles that choose the epoch.",
     )
     counted = results.tiles[["split", "tile_id", "subset", "easting_m", "northing_m", "size_px", "pixel_m"]]
     place = _drawing(

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import pandas as pd
 
+from sspipe.data.leakage import HEADLINE
 from sspipe.log import duration
 
 NONE = "–"
@@ -97,7 +98,7 @@ def gap_sentence(gaps: pd.DataFrame, leakage: pd.DataFrame) -> str:
     random, spatial = gaps.iloc[0][["random_split", "spatial_split"]]
 
     def covered(split: str) -> str:
-        rows = leakage[(leakage["split"] == split) & (leakage["comparison"] == "test_against_train")]
+        rows = leakage[(leakage["split"] == split) & (leakage["comparison"] == HEADLINE)]
         return percent(rows["over_50"].iloc[0]) if len(rows) else "An unknown share"
 
     low, high = gaps["gap"].min(), gaps["gap"].max()
@@ -107,8 +108,8 @@ def gap_sentence(gaps: pd.DataFrame, leakage: pd.DataFrame) -> str:
         size = f"{signed(low)} to {signed(high)} over {len(gaps)} variants"
     return (
         f"Leak gap: F1 on the {random} split minus F1 on the {spatial} split is {size}. {covered(random)} of the test "
-        f"tiles of the {random} split are more than half covered by one training tile; on the {spatial} split, "
-        f"{covered(spatial)}. The two splits are tested on different places, so the gap holds their difference in "
+        f"tiles of the {random} split are more than half covered by one tile of training or validation; "
+        f"on the {spatial} split, {covered(spatial)}. The two splits are tested on different places, so the gap holds their difference in "
         "difficulty too."
     )
 
