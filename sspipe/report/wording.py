@@ -109,8 +109,8 @@ def gap_sentence(gaps: pd.DataFrame, leakage: pd.DataFrame) -> str:
     return (
         f"Leak gap: F1 on the {random} split minus F1 on the {spatial} split is {size}. {covered(random)} of the test "
         f"tiles of the {random} split are more than half covered by one tile of training or validation; "
-        f"on the {spatial} split, {covered(spatial)}. The two splits are tested on different places, so the gap holds their difference in "
-        "difficulty too."
+        f"on the {spatial} split, {covered(spatial)}. The two splits are tested on different places, so the gap holds "
+        "their difference in difficulty too."
     )
 
 
