@@ -5,7 +5,9 @@ VENV := .venv
 PYTHON := $(VENV)/bin/python
 LOCKS := envs/setup.sh envs/pip.txt envs/lock.txt envs/solaris.txt pyproject.toml
 
-.PHONY: help setup setup-test demo clean-demo test lint format relock clean
+BENCHMARKS := $(filter-out __init__ side_by_side,$(basename $(notdir $(wildcard benchmarks/*.py))))
+
+.PHONY: help setup setup-test demo clean-demo test bench lint format relock clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
@@ -33,6 +35,9 @@ clean-demo: ## remove the demo's results
 # loadgroup: tests marked with the same xdist_group (one workflow run that several look at) stay in one worker.
 test: setup-test ## run every test and check: behaviour, whole workflow, report in a browser, ruff, mypy, snakefmt, lint
 	@$(PYTHON) -m pytest -n 2 --dist loadgroup
+
+bench: setup-test ## run the speed comparisons that need no GPU (docs/performance.md has what they gave)
+	@for benchmark in $(BENCHMARKS); do echo "== $$benchmark"; $(PYTHON) -m benchmarks.$$benchmark || exit 1; done
 
 lint: setup-test ## run the style and type checks alone
 	@$(PYTHON) -m pytest tests/quality

@@ -8,11 +8,11 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from sspipe.config import Model
 from sspipe.errors import UserError
 from sspipe.models.shared_space import SharedSpace
 from sspipe.models.skips import sources
 from sspipe.models.unet16 import IN_CHANNELS, UNet16
+from sspipe.variants import Model
 
 Network = UNet16 | SharedSpace
 

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from sspipe.config import SkipSource
 from sspipe.models.skips import mix
 from sspipe.models.unet16 import LEVELS, Decoder, encode, encoder_blocks
+from sspipe.variants import SkipSource
 
 VIEWS = ("sar", "eo")
 

@@ -9,8 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from sspipe.config import Model, SkipSource
 from sspipe.models.unet16 import LEVELS
+from sspipe.variants import Model, SkipSource
 
 
 def sources(model: Model) -> tuple[SkipSource, ...]:

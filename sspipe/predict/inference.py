@@ -10,7 +10,6 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 
-from sspipe.config import Model, Variant
 from sspipe.errors import UserError
 from sspipe.files import read_json, whole_file, write_json
 from sspipe.log import progress, say
@@ -18,6 +17,7 @@ from sspipe.models.build import Network, build_network
 from sspipe.pack.orientation import restore
 from sspipe.train.dataset import PackedTiles, Standardiser, read_subset
 from sspipe.validation import validated
+from sspipe.variants import Model, Variant
 
 
 def predict_tiles(

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import pandas as pd
 
-from sspipe.config import Variant
+from sspipe.variants import Variant
 
 
 class PaperRow(NamedTuple):

@@ -7,9 +7,9 @@ from typing import Any
 
 import yaml
 
-from sspipe.config import Variant
 from sspipe.report import comparison, wording
 from sspipe.report.results import Results
+from sspipe.variants import Variant
 
 # Rows of a table of problems that a reader may still look through.
 MAX_PROBLEMS = 200

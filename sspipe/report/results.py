@@ -10,10 +10,11 @@ from typing import Any
 
 import pandas as pd
 
-from sspipe.config import Config, Variant, load_config
+from sspipe.config import Config, load_config
 from sspipe.errors import UserError
 from sspipe.files import read_json
 from sspipe.validation import validated
+from sspipe.variants import Variant
 
 RUN = ["split", "variant", "seed"]
 SCORE_COLUMNS = [

@@ -10,9 +10,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from sspipe.config import View
 from sspipe.errors import UserError
 from sspipe.files import read_json, read_table
+from sspipe.variants import View
 
 
 class PackedTiles:

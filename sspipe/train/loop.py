@@ -14,7 +14,6 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from sspipe.config import Stage, Variant, read_variant
 from sspipe.errors import UserError
 from sspipe.files import read_json, whole_file, write_json
 from sspipe.log import duration, say
@@ -30,6 +29,7 @@ from sspipe.train.dataset import (
     read_subset,
 )
 from sspipe.train.losses import segmentation_loss
+from sspipe.variants import Stage, Variant, read_variant
 
 _SAY_EVERY_S = 10.0
 # First element of every random stream's key after the seed: streams of different use never coincide.

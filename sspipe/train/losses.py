@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from sspipe.config import Loss
+from sspipe.variants import Loss
 
 
 class LossParts(NamedTuple):

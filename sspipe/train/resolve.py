@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from sspipe.config import Variant
 from sspipe.errors import UserError
 from sspipe.files import write_json
 from sspipe.validation import validated
+from sspipe.variants import Variant
 
 
 def resolve_variant(*, settings: str, out: Path) -> None:

@@ -4,9 +4,9 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from sspipe.config import Model, Skips
 from sspipe.errors import UserError
 from sspipe.models.build import build_network, count_parameters
+from sspipe.variants import Model, Skips
 
 SMALL = {"width": 0.0625}
 

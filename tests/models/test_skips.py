@@ -5,8 +5,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sspipe.config import Model, Skips
 from sspipe.models.skips import draw_psi, mix, sources
+from sspipe.variants import Model, Skips
 
 
 @given(st.permutations(list(range(12))), st.integers(1, 11))

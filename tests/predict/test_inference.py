@@ -5,11 +5,11 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from sspipe.config import Variant
 from sspipe.errors import UserError
 from sspipe.files import read_json, write_json
 from sspipe.models.build import build_network
 from sspipe.predict.inference import predict_tiles
+from sspipe.variants import Variant
 from tests.packed_tiles import PADDED, SIZE
 
 

@@ -6,11 +6,11 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from sspipe.config import Stage, Variant
 from sspipe.errors import UserError
 from sspipe.files import read_json, write_json
 from sspipe.train.dataset import PackedTiles, read_subset
 from sspipe.train.loop import Training, train
+from sspipe.variants import Stage, Variant
 
 SMALL = {"width": 0.0625, "norm": "batch"}
 SHARED = {"model": {**SMALL, "skips": {"shared": "random", "private": "none"}}}

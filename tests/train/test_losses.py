@@ -7,8 +7,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sspipe.config import Loss
 from sspipe.train.losses import dice_loss, segmentation_loss
+from sspipe.variants import Loss
 
 
 def plain_loss(logits, target, weights):

@@ -1,0 +1,63 @@
+"""What every benchmark shares: running two sides in turns, and saying which was faster.
+
+A benchmark is `python -m benchmarks.NAME`. It runs both sides in one process or in turns, asserts that they give the
+same result, prints a table for people and, as its last line, one JSON object for machines.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import statistics
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+
+def in_turns(sides: dict[str, Callable[[], Any]], rounds: int, warm_up: int = 1) -> dict[str, list[float]]:
+    """Times the sides one after the other, round by round, so that a change of the machine's speed meets them all.
+
+    Returns:
+        seconds of each round of each side.
+    """
+    seconds: dict[str, list[float]] = {name: [] for name in sides}
+    for number in range(-warm_up, rounds):
+        for name, side in sides.items():
+            begun = time.perf_counter()
+            side()
+            if number >= 0:
+                seconds[name].append(time.perf_counter() - begun)
+    return seconds
+
+
+def ratio(slower: list[float], faster: list[float]) -> float:
+    """How many times faster the second side was: the median over rounds, each round's sides taken together."""
+    return statistics.median(a / b for a, b in zip(slower, faster, strict=True))
+
+
+def table(rows: list[tuple[Any, ...]], head: tuple[str, ...]) -> None:
+    """Prints rows under a head, in columns."""
+    text = [[str(cell) for cell in row] for row in (head, *rows)]
+    widths = [max(len(row[column]) for row in text) for column in range(len(head))]
+    for row in text:
+        print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+
+
+def result(benchmark: str, *, ratio: float, target: float, against: str, **figures: Any) -> None:
+    """Prints the last line: what was measured, where and when."""
+    met = "met" if ratio >= target else "missed"
+    print(f"\n{benchmark}: {ratio:.2f} times {against} (target {target:g}: {met})")
+    figures |= {"met": ratio >= target, "machine": machine(), "date": datetime.now(UTC).date().isoformat()}
+    line = {"benchmark": benchmark, "ratio": round(ratio, 3), "target": target, "against": against, **figures}
+    print(json.dumps(line), flush=True)
+
+
+def machine() -> str:
+    """The processor, how many of its cores may be used, and how busy they were."""
+    lines = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []
+    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return f"{names[0] if names else platform.machine()}, {cores} cores, load {os.getloadavg()[0]:.1f}"
