@@ -73,7 +73,7 @@ def _data(stage: StageAdder) -> None:
     _number(sub, "--seed", "everything follows from it", int)
     _path(sub, "--out", "archive to write, .tar.gz")
 
-    sub = stage("fetch-archive", "data.archive:fetch_archive", "fetch the archive and verify it")
+    sub = stage("fetch-archive", "data.fetch:fetch_archive", "fetch the archive and verify it")
     sub.add_argument("--source", choices=("s3", "file"), required=True)
     _path(sub, "--path", "archive on disk (source: file)", required=False)
     sub.add_argument("--endpoint-url", help="another S3 endpoint than the public cloud's")

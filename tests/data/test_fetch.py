@@ -7,7 +7,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 
 from sspipe.data import object_store
-from sspipe.data.archive import fetch_archive
+from sspipe.data.fetch import fetch_archive
 from sspipe.errors import UserError
 
 CONTENT = bytes(range(256)) * 4096  # 1 MiB
