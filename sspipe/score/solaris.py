@@ -16,10 +16,10 @@ from typing import Any
 
 import pandas as pd
 
+from sspipe.data.spacenet_csv import CONFIDENCE, IMAGE, WKT
 from sspipe.errors import UserError
 from sspipe.files import read_json, read_table, write_json
 from sspipe.log import duration, say
-from sspipe.score.spacenet_csv import CONFIDENCE, IMAGE, WKT
 
 REMEDY = "`uv pip install --no-deps solaris==0.4.0 fiona` (pip >= 24.1 refuses its metadata), or set up with `make`"
 TILES_NAMED = 5

@@ -9,13 +9,13 @@ import geopandas as gpd
 import numpy as np
 import pandas as pd
 
+from sspipe.data.spacenet_csv import read_spacenet_csv
 from sspipe.errors import UserError
 from sspipe.files import read_json, whole_file, write_json
 from sspipe.log import progress, say
 from sspipe.predict.polygons import open_probabilities, tile_places, tile_transform
 from sspipe.score.matching import Matching, match_polygons
 from sspipe.score.pixels import building_mask, mean_iou, pixel_overlap, pooled_iou, tile_iou
-from sspipe.score.spacenet_csv import read_spacenet_csv
 from sspipe.score.uncertainty import bootstrap_f1, f1_score
 
 TILES_NAMED = 5

@@ -12,9 +12,9 @@ import numpy as np
 import pandas as pd
 import shapely
 
+from sspipe.data.spacenet_csv import read_spacenet_csv
 from sspipe.score.matching import match_polygons
 from sspipe.score.solaris import load_evaluator
-from sspipe.score.spacenet_csv import read_spacenet_csv
 
 
 def solaris_result(truth_csv: Path, proposals_csv: Path, *, iou_threshold: float, min_area_px: float):

@@ -12,8 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from shapely import MultiPolygon, Polygon, box
 
+from sspipe.data.spacenet_csv import read_spacenet_csv
 from sspipe.score.matching import match_polygons
-from sspipe.score.spacenet_csv import read_spacenet_csv
 from tests.score.against_solaris import assert_same_as_solaris, our_result, solaris_result
 
 FIXTURE = Path(__file__).parents[1] / "data" / "solaris"

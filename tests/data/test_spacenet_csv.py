@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from sspipe.data.spacenet_csv import read_spacenet_csv
 from sspipe.errors import UserError
-from sspipe.score.spacenet_csv import read_spacenet_csv
 
 SQUARE = '"POLYGON ((0 0, 2 0, 2 2, 0 2, 0 0))"'
 
