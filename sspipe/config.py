@@ -106,6 +106,26 @@ class Pack(Section):
     shards: int = Field(32, ge=1, le=1000, description="files that the tiles are packed into; one job each")
 
 
+class Training(Section):
+    """How the engine runs, whatever it trains. What the first three decide is part of a result; the rest is not."""
+
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = Field("auto", description="auto: what the GPU is built for")
+    compile: bool = Field(False, description="torch.compile: needs a C++ compiler, and minutes at the start")
+    shuffle_shards: int = Field(
+        8, ge=1, description="shards whose tiles are shuffled together; few are read in sequence"
+    )
+    micro_batch_size: int | None = Field(
+        None, ge=1, description="images of one view that a GPU takes at once, gradients added up; null: its whole share"
+    )
+    ranks: Literal["auto"] | Annotated[int, Field(ge=1)] = Field(
+        "auto", description="processes that share each batch; auto: one per visible GPU, one without GPUs"
+    )
+    workers: int = Field(2, ge=0, description="threads of each rank that read ahead")
+    checkpoint_minutes: float = Field(10, ge=0, description="between checkpoints: what a killed run loses at most, min")
+    log_seconds: float = Field(30, gt=0, description="between progress lines in a log, s")
+    tensorboard: bool = Field(False, description="write event files too; needs the package tensorboard")
+
+
 class Polygons(Section):
     """From probabilities to footprints."""
 
@@ -144,6 +164,7 @@ class Config(Section):
     splits: dict[Name, Split] = Field(min_length=1)
     pack: Pack = Pack()
     variants: dict[Name, Variant] = Field(min_length=1)
+    training: Training = Training()
     polygons: Polygons = Polygons()
     score: Score = Score()
     report: Report = Report()
