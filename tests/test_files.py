@@ -1,10 +1,25 @@
-"""Nothing half-written ever has its final name."""
+"""Nothing half-written ever has its final name, and nothing of a killed run stays."""
+
+import os
+import signal
+import subprocess
+import sys
 
 import pandas as pd
 import pytest
 
 from sspipe.errors import UserError
 from sspipe.files import read_json, read_table, whole_file, whole_folder, write_json
+
+WRITER = """
+import sys
+from pathlib import Path
+from sspipe.files import {writer}
+with {writer}(Path(sys.argv[1])) as partial:
+    (partial if "{writer}" == "whole_file" else partial / "half").write_text("half")
+    print(partial.name, flush=True)
+    sys.stdin.read()
+"""
 
 
 def test_a_file_appears_whole_or_not_at_all(tmp_path):
@@ -60,3 +75,87 @@ def test_an_output_that_cannot_be_written_is_told_before_any_work(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match="no folder can be made there"), whole_file(tmp_path / "file" / "out.json"):
         pytest.fail("the work has begun")
+
+
+@pytest.fixture()
+def writing(tmp_path):
+    """Starts processes that stand in the middle of writing an output; they end with the test."""
+    started = []
+
+    def start(final, writer="whole_folder"):
+        command = [sys.executable, "-c", WRITER.format(writer=writer), str(final)]
+        process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        started.append(process)
+        return process, tmp_path / process.stdout.readline().strip()
+
+    yield start
+    for process in started:
+        process.kill()
+        process.communicate()
+
+
+def renamed(left, **changes):
+    """What was left, under the name that another process would have given it."""
+    kind, host, process, start, final = left.name.split("-", 4)
+    parts = {"host": host, "process": process, "start": start} | changes
+    return left.rename(left.with_name(f"{kind}-{parts['host']}-{parts['process']}-{parts['start']}-{final}"))
+
+
+@pytest.mark.parametrize("writer", [whole_file, whole_folder])
+def test_what_a_killed_process_left_is_removed_when_the_same_output_is_written_again(tmp_path, writing, writer):
+    process, left = writing(tmp_path / "raw", writer.__name__)
+    others, other = writing(tmp_path / "raw.json", "whole_file")
+    for killed in (process, others):
+        killed.send_signal(signal.SIGKILL)
+    process.wait()
+    others.wait()
+    assert left.exists() and other.exists()
+    with writer(tmp_path / "raw") as partial:
+        assert not left.exists()
+        if writer is whole_file:
+            partial.write_text("whole")
+    assert {path.name for path in tmp_path.iterdir()} == {"raw", other.name}  # another output's is not ours to remove
+
+
+def test_what_a_killed_process_left_is_removed_though_nobody_has_asked_how_it_ended(tmp_path, writing):
+    process, left = writing(tmp_path / "raw")
+    process.kill()
+    os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)  # dead, and still in the table of processes
+    with whole_folder(tmp_path / "raw"):
+        assert not left.exists()
+
+
+def test_what_a_running_process_writes_is_left_alone(tmp_path, writing):
+    _, left = writing(tmp_path / "raw")
+    with whole_folder(tmp_path / "raw"):
+        assert left.exists()
+    assert left.exists()
+
+
+def test_an_id_that_another_process_has_now_does_not_keep_what_was_left(tmp_path, writing):
+    process, left = writing(tmp_path / "raw")
+    process.kill()
+    process.wait()
+    left = renamed(left, process=os.getpid(), start=1)
+    with whole_folder(tmp_path / "raw"):
+        assert not left.exists()
+
+
+def test_what_another_machine_left_is_named_and_stays(tmp_path, writing, capsys):
+    process, left = writing(tmp_path / "raw")
+    process.kill()
+    process.wait()
+    left = renamed(left, host="node07")
+    with whole_folder(tmp_path / "raw"):
+        pass
+    assert left.exists()
+    warning = capsys.readouterr().err
+    assert str(left) in warning and "left from a run on node07" in warning and "delete it" in warning
+
+
+def test_a_file_in_the_place_of_a_folder_is_replaced(tmp_path):
+    (tmp_path / "pack").write_text("a file")
+    with whole_folder(tmp_path / "pack") as partial:
+        (partial / "new").write_text("")
+    assert [path.name for path in tmp_path.iterdir()] == ["pack"]
+    assert (tmp_path / "pack" / "new").exists()
