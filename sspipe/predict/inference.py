@@ -15,7 +15,9 @@ from sspipe.files import read_json, whole_file, write_json
 from sspipe.log import progress, say
 from sspipe.models.build import Network, build_network
 from sspipe.pack.orientation import restore
-from sspipe.train.dataset import PackedTiles, Standardiser, read_subset
+from sspipe.train.dataset import PackedTiles, read_subset
+from sspipe.train.loader import BatchLoader, no_draws
+from sspipe.train.transforms import Standardiser
 from sspipe.validation import validated
 from sspipe.variants import Model, Variant
 
@@ -29,6 +31,7 @@ def predict_tiles(
     packs: Sequence[Path],
     batch_size: int,
     threads: int,
+    workers: int = 1,
     out: Path,
 ) -> None:
     """Predicts every test tile: the stage `predict-tiles`.
@@ -41,6 +44,7 @@ def predict_tiles(
         packs: `manifest.json` of every packed shard.
         batch_size: tiles at a time.
         threads: CPU threads of torch.
+        workers: threads that read tiles ahead.
         out: `(N, 2, S, S)` float16 probabilities of interior and border, each tile in its own grid (not rotated, not
             padded); which tile is which row stands in a JSON file of the same name.
 
@@ -63,14 +67,14 @@ def predict_tiles(
     with whole_file(out) as partial:
         shape = (len(tiles), 2, tiles.size_px, tiles.size_px)
         probabilities = np.lib.format.open_memmap(partial, mode="w+", dtype=np.float16, shape=shape)
-        starts = range(0, len(tiles), batch_size)
-        for start in progress(starts, f"{name}: batches predicted"):
-            samples = list(range(start, min(start + batch_size, len(tiles))))
-            image = tiles.batch(samples, (variant.test_view,))[variant.test_view].to(device)
-            for sample, tile in zip(
-                samples, predict(network, standardise(image, variant.test_view), variant.test_view), strict=True
-            ):
-                probabilities[sample] = restore(tile, tiles.orientation(sample), tiles.orientation_rule, tiles.size_px)
+        view = variant.test_view
+        with BatchLoader(tiles, (view,), device=device, batch_size=batch_size, workers=workers) as loader:
+            batches = loader.epoch(range(len(tiles)), no_draws)
+            for batch in progress(batches, f"{name}: batches predicted", total=loader.steps(len(tiles))):
+                predicted = predict(network, standardise(batch.arrays[view], view), view)
+                for sample, tile in zip(batch.samples, predicted, strict=True):
+                    upright = restore(tile, tiles.orientation(sample), tiles.orientation_rule, tiles.size_px)
+                    probabilities[sample] = upright
         probabilities.flush()
         del probabilities
     write_json(

@@ -1,18 +1,21 @@
-"""Packed tiles as training samples: memory maps in, batches out. No raster library is needed here."""
+"""Packed tiles as samples: rows of memory maps. No raster library is needed here."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
-import torch
-from torch import Tensor
+from numpy.typing import DTypeLike, NDArray
 
 from sspipe.errors import UserError
 from sspipe.files import read_json, read_table
-from sspipe.variants import View
+
+Array = Literal["sar", "eo", "masks"]
+# Channels and type of the packed arrays, each `(tiles, C, P, P)`; masks are interior and border.
+FORMS: dict[Array, tuple[int, DTypeLike]] = {"sar": (4, np.float16), "eo": (4, np.uint16), "masks": (2, np.uint8)}
+_REMEDY = "delete the shard's folder and run the target `data` again"
 
 
 class PackedTiles:
@@ -30,6 +33,7 @@ class PackedTiles:
         wanted = set(tile_ids)
         place: dict[str, tuple[int, int, int]] = {}
         self._folders: list[Path] = []
+        self._rows: list[int] = []
         for manifest in manifests:
             folder = manifest.parent
             content = _read_manifest(manifest)
@@ -41,6 +45,7 @@ class PackedTiles:
                 if tile_id in wanted:
                     place[tile_id] = (len(self._folders), int(row), int(orientation))
             self._folders.append(folder)
+            self._rows.append(len(table))
         missing = [tile_id for tile_id in tile_ids if tile_id not in place]
         if missing:
             raise UserError(
@@ -49,7 +54,7 @@ class PackedTiles:
             )
         self.tile_ids = tuple(tile_ids)
         self._place = [place[tile_id] for tile_id in tile_ids]
-        self._maps: dict[tuple[int, str], np.ndarray] = {}
+        self._maps: dict[tuple[int, Array], tuple[NDArray[Any], Path, int]] = {}
 
     def __len__(self) -> int:
         return len(self.tile_ids)
@@ -58,54 +63,50 @@ class PackedTiles:
         """Flight orientation of a tile, 0 or 1."""
         return self._place[sample][2]
 
-    def image(self, sample: int, view: View) -> np.ndarray:
-        """One tile's view as it is packed: `(4, P, P)`, SAR float16, EO uint16; no-data and padding are 0."""
-        return self._row(sample, view)
+    @property
+    def shard_of(self) -> NDArray[np.int64]:
+        """`(N,)`: the number of the shard that holds each tile."""
+        return np.array([shard for shard, _, _ in self._place], dtype=np.int64)
 
-    def masks(self, sample: int) -> np.ndarray:
-        """One tile's targets, `(2, P, P)` uint8: interior and border."""
-        return self._row(sample, "masks")
+    def row(self, sample: int, name: Array) -> NDArray[Any]:
+        """One tile's array as it is packed, `(C, P, P)`, see `FORMS`; no-data and padding are 0.
 
-    def batch(self, samples: Sequence[int], views: Sequence[View]) -> dict[str, Tensor]:
-        """Stacks samples: each view `(B, 4, P, P)` float32, not yet standardised, and `masks` `(B, 2, P, P)` uint8."""
-        stacked: dict[str, Tensor] = {
-            view: torch.from_numpy(np.stack([self.image(sample, view).astype(np.float32) for sample in samples]))
-            for view in views
-        }
-        stacked["masks"] = torch.from_numpy(np.stack([self.masks(sample) for sample in samples]))
-        return stacked
-
-    def _row(self, sample: int, name: str) -> np.ndarray:
+        Raises:
+            UserError: the shard's file is damaged.
+        """
         shard, row, _ = self._place[sample]
         if (shard, name) not in self._maps:
-            path = self._folders[shard] / f"{name}.npy"
-            try:
-                self._maps[shard, name] = np.load(path, mmap_mode="r")
-            except (OSError, ValueError) as error:
-                raise UserError(f"{path}: cannot be read ({error}); delete the shard's folder and run again") from None
-        return np.asarray(self._maps[shard, name][row])
+            self._maps[shard, name] = self._opened(shard, name)
+        array, path, size = self._maps[shard, name]
+        # Reading a mapped file that was cut since would end the process by SIGBUS, without a word.
+        if _size(path) != size:
+            raise UserError(f"{path}: was changed or removed while it was in use; {_REMEDY}")
+        return np.asarray(array[row])
 
+    def copy(self, samples: Sequence[int], name: Array, out: NDArray[Any]) -> None:
+        """Copies tiles as they are packed to `out`, `(B, C, P, P)` of the same type.
 
-class Standardiser:
-    """Per-band standardisation that leaves no-data and padding at exactly 0 (section 4.2).
+        Raises:
+            UserError: a shard's file is damaged.
+        """
+        for position, sample in enumerate(samples):
+            np.copyto(out[position], self.row(sample, name), casting="no")
 
-    Args:
-        statistics: content of `statistics/{split}.json`.
-        device: where batches are standardised.
-    """
-
-    def __init__(self, statistics: dict[str, Any], device: torch.device) -> None:
-        def bands(view: str, what: str) -> Tensor:
-            values = np.asarray(statistics["views"][view][what], dtype=np.float32)
-            return torch.from_numpy(values).to(device)[:, None, None]
-
-        self._mean = {view: bands(view, "mean") for view in statistics["views"]}
-        self._std = {view: bands(view, "std").clamp_min(1e-6) for view in statistics["views"]}
-
-    def __call__(self, image_BCHW: Tensor, view: str) -> Tensor:
-        """Standardises `(B, 4, H, W)` float32; a pixel that is 0 in all bands is no-data and stays 0."""
-        valid = (image_BCHW != 0).any(dim=1, keepdim=True)
-        return ((image_BCHW - self._mean[view]) / self._std[view]).mul_(valid)
+    def _opened(self, shard: int, name: Array) -> tuple[NDArray[Any], Path, int]:
+        path = self._folders[shard] / f"{name}.npy"
+        try:
+            size = path.stat().st_size
+            array = np.load(path, mmap_mode="r")
+        except (OSError, ValueError, EOFError) as error:  # numpy refuses a file that is shorter than its header says
+            raise UserError(f"{path}: cannot be read ({error}); {_REMEDY}") from None
+        bands, dtype = FORMS[name]
+        expected = (bands, self.padded_px, self.padded_px)
+        if array.dtype != dtype or array.shape[1:] != expected:
+            found = f"{array.dtype} of shape {array.shape}"
+            raise UserError(f"{path}: {found}, expected {np.dtype(dtype)} of shape (tiles, {expected}); {_REMEDY}")
+        if array.shape[0] != self._rows[shard]:
+            raise UserError(f"{path}: has {array.shape[0]} tiles, and tiles.parquet {self._rows[shard]}; {_REMEDY}")
+        return array, path, size
 
 
 def read_subset(split_table: Path, subset: str) -> list[str]:
@@ -121,45 +122,25 @@ def read_subset(split_table: Path, subset: str) -> list[str]:
     return tile_ids
 
 
-def epoch_batches(count: int, batch_size: int, key: Sequence[int]) -> Iterator[list[int]]:
-    """Yields the sample numbers of each step of one epoch, in an order that follows from `key` alone."""
-    order = np.random.default_rng(list(key)).permutation(count)
-    for start in range(0, count, batch_size):
-        yield order[start : start + batch_size].tolist()
-
-
-def draw_flips(key: Sequence[int], samples: Sequence[int]) -> np.ndarray:
-    """Draws for each sample whether it is flipped left-right: `(B,)` bool, from a stream of the sample's own."""
-    return np.array([np.random.default_rng([*key, int(sample)]).random() < 0.5 for sample in samples])
-
-
-def flip_left_right(batch: dict[str, Tensor], flipped: np.ndarray) -> dict[str, Tensor]:
-    """Flips the chosen samples of every tensor of a batch along columns.
-
-    Columns run along the flight direction once tiles are oriented, so a flip keeps the radar's geometry; rows do not.
-    """
-    chosen = torch.from_numpy(flipped)
-    return {
-        name: torch.where(chosen.to(tensor.device)[:, None, None, None], tensor.flip(-1), tensor)
-        for name, tensor in batch.items()
-    }
-
-
 def _read_manifest(path: Path) -> dict[str, Any]:
     """Reads a shard's manifest and compares the sizes of its files; their checksums are compute_statistics's matter."""
     content = read_json(path)
     try:
         for name, about in content["files"].items():
             file = path.parent / name
-            size = file.stat().st_size if file.is_file() else None
+            size = _size(file)
             if size != about["bytes"]:
                 found = "is missing" if size is None else f"has {size} bytes"
-                raise UserError(
-                    f"{file}: {found}, expected {about['bytes']}; delete the shard's folder and run the target `data`"
-                )
+                raise UserError(f"{file}: {found}, expected {about['bytes']}; {_REMEDY}")
         wanted = {name: content[name] for name in ("size_px", "padded_px", "orientation")}
     except (KeyError, TypeError, AttributeError) as error:
-        raise UserError(
-            f"{path}: not a shard's manifest ({error!r}); delete the shard's folder and run `data`"
-        ) from None
+        raise UserError(f"{path}: not a shard's manifest ({error!r}); {_REMEDY}") from None
     return wanted
+
+
+def _size(path: Path) -> int | None:
+    """Bytes of a file; None if there is none."""
+    try:
+        return path.stat().st_size
+    except FileNotFoundError:
+        return None

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from safetensors.torch import save_file
 from torch import Tensor
@@ -20,15 +21,10 @@ from sspipe.log import duration, say
 from sspipe.models.build import build_network, count_parameters
 from sspipe.models.skips import draw_psi, sources
 from sspipe.train import provenance
-from sspipe.train.dataset import (
-    PackedTiles,
-    Standardiser,
-    draw_flips,
-    epoch_batches,
-    flip_left_right,
-    read_subset,
-)
+from sspipe.train.dataset import PackedTiles, read_subset
 from sspipe.train.losses import segmentation_loss
+from sspipe.train.order import epoch_order
+from sspipe.train.transforms import Standardiser, draw_flips, network_input
 from sspipe.variants import Stage, Variant, read_variant
 
 _SAY_EVERY_S = 10.0
@@ -227,7 +223,8 @@ class Training:
         self.network.train()
         place = (number, epoch)
         sums = torch.zeros(3, dtype=torch.float64, device=self.device)
-        batches = list(epoch_batches(len(self.train_tiles), self.variant.batch_size, (self.seed, _ORDER, *place)))
+        order = epoch_order(self.train_tiles.shard_of, (self.seed, _ORDER, *place), shuffle_shards=8).tolist()
+        batches = [order[at] for at in _slices(len(order), self.variant.batch_size)]
         for step, samples in enumerate(batches, start=1):
             parts = self.train_step(samples, stage, place, optimizer)
             sums += parts.double() * len(samples)
@@ -287,15 +284,13 @@ class Training:
         self, tiles: PackedTiles, samples: list[int], views: Sequence[Any], flip_key: tuple[int, ...] | None
     ) -> tuple[dict[str, Tensor], Tensor]:
         """Loads a batch onto the device: standardised views `(B, 4, P, P)` and float masks `(B, 2, P, P)`."""
-        batch = {name: tensor.to(self.device) for name, tensor in tiles.batch(samples, views).items()}
-        if flip_key is not None and self.variant.flip_left_right:
-            batch = flip_left_right(batch, draw_flips(flip_key, samples))
-        masks_BCHW = batch.pop("masks").float()
-        standardised = {
-            view: self.standardise(image, view).contiguous(memory_format=torch.channels_last)
-            for view, image in batch.items()
+        arrays = {
+            name: torch.from_numpy(np.stack([tiles.row(sample, name) for sample in samples])).to(self.device)
+            for name in (*views, "masks")
         }
-        return standardised, masks_BCHW
+        flips = flip_key is not None and self.variant.flip_left_right
+        flipped = torch.from_numpy(draw_flips(flip_key or (), samples)).to(self.device) if flips else None
+        return network_input(arrays, self.standardise, flipped)
 
     def weights(self) -> dict[str, Tensor]:
         """A copy of the network's weights, on the CPU."""
@@ -329,4 +324,8 @@ class Training:
 
 
 def _consecutive(count: int, size: int) -> list[list[int]]:
-    return [list(range(start, min(start + size, count))) for start in range(0, count, size)]
+    return [list(range(count)[at]) for at in _slices(count, size)]
+
+
+def _slices(count: int, size: int) -> list[slice]:
+    return [slice(start, min(start + size, count)) for start in range(0, count, size)]

@@ -9,6 +9,7 @@ from sspipe.errors import UserError
 from sspipe.files import read_json, write_json
 from sspipe.models.build import build_network
 from sspipe.predict.inference import predict_tiles
+from sspipe.train.dataset import PackedTiles
 from sspipe.variants import Variant
 from tests.packed_tiles import PADDED, SIZE
 
@@ -57,15 +58,13 @@ def test_probabilities_are_in_each_tiles_own_grid(trained, packed, monkeypatch):
 
 
 def test_eo_is_not_even_read(trained, packed, tmp_path, monkeypatch):
-    from sspipe.train.dataset import PackedTiles
+    opened = PackedTiles._opened
 
-    batch = PackedTiles.batch
+    def sar_only(self, shard, name):
+        assert name == "sar"
+        return opened(self, shard, name)
 
-    def sar_only(self, samples, views):
-        assert tuple(views) == ("sar",)
-        return batch(self, samples, views)
-
-    monkeypatch.setattr(PackedTiles, "batch", sar_only)
+    monkeypatch.setattr(PackedTiles, "_opened", sar_only)
     probabilities, about = predicted(trained, packed)
     assert about["view"] == "sar"
     assert about["tile_ids"] == packed.tile_ids[13:]

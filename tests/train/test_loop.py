@@ -98,13 +98,10 @@ def test_best_keeps_the_epoch_with_the_highest_validation_iou_and_last_keeps_the
 def test_validation_uses_sar_alone_when_the_stage_trains_on_sar(packed, monkeypatch):
     run = training(packed, **SHARED, stages=[{"views": ["sar", "eo"], "epochs": 1}])
     asked = []
-    batch = run.validation_tiles.batch
-    monkeypatch.setattr(
-        run.validation_tiles, "batch", lambda samples, views: asked.append(tuple(views)) or batch(samples, views)
-    )
+    row = run.validation_tiles.row
+    monkeypatch.setattr(run.validation_tiles, "row", lambda sample, name: asked.append(name) or row(sample, name))
     run.validate(run.variant.stages[0])
-    assert set(asked) == {("sar",)}
-    asked.clear()
+    assert set(asked) == {"sar", "masks"}
     unet = training(packed, model={**SMALL, "kind": "unet16"}, stages=[{"views": ["eo"], "epochs": 1}], test_view="eo")
     assert unet.variant.stages[0].validation_view == "eo"
     assert Stage(views=("eo", "sar"), epochs=1).validation_view == "sar"
@@ -119,7 +116,7 @@ def test_validation_counts_no_padding_and_leaves_out_tiles_without_buildings(pac
 
     monkeypatch.setattr(run.network, "forward", everything)
     _, iou = run.validate(run.variant.stages[0])
-    expected = [tiles.masks(sample)[0].sum() / tiles.size_px**2 for sample in range(len(tiles))]
+    expected = [tiles.row(sample, "masks")[0].sum() / tiles.size_px**2 for sample in range(len(tiles))]
     assert iou == pytest.approx(sum(expected) / len(expected))
 
 
