@@ -121,6 +121,9 @@ class Training(Section):
         "auto", description="processes that share each batch; auto: one per visible GPU, one without GPUs"
     )
     workers: int = Field(2, ge=0, description="threads of each rank that read ahead")
+    scratch: Literal["auto"] | Path | None = Field(
+        None, description="folder on a disk of the node that the pack is copied to first; auto: $TMPDIR; null: none"
+    )
     checkpoint_minutes: float = Field(10, ge=0, description="between checkpoints: what a killed run loses at most, min")
     log_seconds: float = Field(30, gt=0, description="between progress lines in a log, s")
     tensorboard: bool = Field(False, description="write event files too; needs the package tensorboard")
