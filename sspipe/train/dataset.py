@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -24,12 +24,15 @@ class PackedTiles:
     Args:
         manifests: `pack/{shard}/manifest.json` of every shard.
         tile_ids: the tiles wanted.
+        staged: for a shard's folder, the folder of its copied arrays (`sspipe.train.staging`).
 
     Raises:
         UserError: a wanted tile is in no shard.
     """
 
-    def __init__(self, manifests: Sequence[Path], tile_ids: Sequence[str]) -> None:
+    def __init__(
+        self, manifests: Sequence[Path], tile_ids: Sequence[str], staged: Mapping[Path, Path] | None = None
+    ) -> None:
         wanted = set(tile_ids)
         place: dict[str, tuple[int, int, int]] = {}
         self._folders: list[Path] = []
@@ -44,7 +47,7 @@ class PackedTiles:
             for tile_id, row, orientation in zip(table["tile_id"], table["row"], table["orientation"], strict=True):
                 if tile_id in wanted:
                     place[tile_id] = (len(self._folders), int(row), int(orientation))
-            self._folders.append(folder)
+            self._folders.append((staged or {}).get(folder, folder))
             self._rows.append(len(table))
         missing = [tile_id for tile_id in tile_ids if tile_id not in place]
         if missing:
