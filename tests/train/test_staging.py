@@ -21,6 +21,11 @@ def copied(scratch):
     return sorted(str(path.relative_to(scratch)).split("/", 1)[1] for path in scratch.rglob("*.npy"))
 
 
+def use(*arguments):
+    with staged(*arguments):
+        pytest.fail("the copy was used")
+
+
 def test_only_the_arrays_that_the_run_reads_are_copied_and_tiles_come_from_the_copies(packed, tmp_path):
     with staged(packed.manifests, ("sar", "masks"), tmp_path) as places:
         assert copied(tmp_path) == ["0/masks.npy", "0/sar.npy", "1/masks.npy", "1/sar.npy"]
@@ -74,8 +79,7 @@ def test_a_corrupted_copy_is_noticed_and_copied_once_more(packed, tmp_path, monk
 def test_a_disk_that_corrupts_twice_is_an_error_that_leaves_nothing(packed, tmp_path, monkeypatch):
     monkeypatch.setattr(staging.shutil, "copyfile", corrupting(2))
     with pytest.raises(UserError, match=r"copied twice and differs .*name another folder as training\.scratch"):
-        with staged(packed.manifests, ("sar",), tmp_path):
-            pytest.fail("a damaged copy was used")
+        use(packed.manifests, ("sar",), tmp_path)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -85,8 +89,7 @@ def test_a_pack_that_is_damaged_itself_is_told_from_a_damaged_disk(packed, tmp_p
         handle.seek(700)
         handle.write(b"\xff\x01\xff")
     with pytest.raises(UserError, match=r"pack/0/sar\.npy: is damaged: its checksum is not the manifest's"):
-        with staged([tmp_path / "pack" / "0" / "manifest.json"], ("sar",), tmp_path / "scratch"):
-            pytest.fail("a damaged pack was used")
+        use([tmp_path / "pack" / "0" / "manifest.json"], ("sar",), tmp_path / "scratch")
 
 
 @pytest.fixture()
@@ -106,24 +109,21 @@ def small_disk(tmp_path):
 def test_too_little_space_is_told_before_anything_is_copied(packed, small_disk, monkeypatch):
     monkeypatch.setattr(staging.shutil, "copyfile", lambda *_: pytest.fail("it began to copy"))
     with pytest.raises(UserError, match=r"disk has 0\.00 GiB free, and the pack needs .*or set it to null"):
-        with staged(packed.manifests, ("sar",), small_disk):
-            pytest.fail("it was used")
+        use(packed.manifests, ("sar",), small_disk)
     assert list(small_disk.iterdir()) == []
 
 
 def test_a_disk_that_fills_up_meanwhile_is_told_and_emptied(packed, small_disk, monkeypatch):
     monkeypatch.setattr(staging.shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(10**12, 0, 10**12))
     with pytest.raises(UserError, match=r"training\.scratch: .*and the pack needs"):
-        with staged(packed.manifests, ("sar",), small_disk):
-            pytest.fail("it was used")
+        use(packed.manifests, ("sar",), small_disk)
     assert list(small_disk.iterdir()) == []
 
 
 def test_a_folder_that_cannot_be_made_is_told(packed, tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match=r"training\.scratch: .*no folder can be made there"):
-        with staged(packed.manifests, ("sar",), tmp_path / "file" / "scratch"):
-            pytest.fail("it was used")
+        use(packed.manifests, ("sar",), tmp_path / "file" / "scratch")
 
 
 def test_a_second_run_takes_the_first_ones_copies_and_adds_what_it_lacks(packed, tmp_path, monkeypatch):
@@ -203,5 +203,4 @@ def test_a_scratch_disk_that_knows_no_locks_is_told(packed, tmp_path, monkeypatc
 
     monkeypatch.setattr(fcntl, "flock", refuse)
     with pytest.raises(UserError, match=r"training\.scratch: .*no locks"):
-        with staged(packed.manifests, ("sar",), tmp_path):
-            pytest.fail("it was used")
+        use(packed.manifests, ("sar",), tmp_path)
