@@ -1,120 +1,128 @@
-"""Downloading one public object from an S3 store, without credentials."""
+"""A public object of an S3 store, read without credentials."""
 
 from __future__ import annotations
 
-import hashlib
-import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import boto3
+import urllib3.exceptions
 from botocore import UNSIGNED
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
-from sspipe.data.byte_progress import MIB, ByteProgress, human_bytes
+from sspipe.data.outage import TransientError
+from sspipe.data.remote import (
+    CONNECT_TIMEOUT_S,
+    READ_BYTES,
+    READ_TIMEOUT_S,
+    Remote,
+    ReplacedError,
+    StoreDigest,
+    check_range,
+    failure,
+    guess_part_bytes,
+    is_passing,
+    md5_parts,
+    refusal,
+)
 from sspipe.errors import UserError
-from sspipe.log import say
 
-CHUNK_BYTES = 4 * MIB
-ATTEMPTS = 5  # of each request
-CONNECT_TIMEOUT_S = 20
+KEYS = "archive.bucket and archive.key"
+# Stores that say in words what their HTTP status does not.
+PASSING = ("SlowDown", "RequestTimeout", "InternalError", "ServiceUnavailable", "ThrottlingException")
 
 
-def download(
-    partial: Path,
-    *,
-    endpoint_url: str | None,
-    region: str,
-    bucket: str,
-    key: str,
-    size_bytes: int | None,
-) -> tuple[int, str]:
-    """Reads the object into `partial`, pinned to the version that was there when it began.
+class S3Object:
+    """One object of a bucket.
 
     Args:
-        partial: file to write; its folder must exist.
         endpoint_url: the store; None is the public cloud.
         region: of the bucket.
         bucket: its name.
         key: of the object.
-        size_bytes: what the object must measure; None takes what there is.
-
-    Returns:
-        size in bytes and sha256 (hex) of what was written.
+        connections: most that will be used at once.
+        ca_bundle: PEM file of the authorities that may vouch for the store; None takes the usual ones.
 
     Raises:
-        UserError: no such object, no access, another size, no network, too little disk space, or the connection broke.
+        UserError: there can be no such store.
     """
-    where = f"s3://{bucket}/{key}" + (f" at {endpoint_url}" if endpoint_url else "")
-    client = _client(endpoint_url, region)
-    try:
-        head = client.head_object(Bucket=bucket, Key=key)
-        total = int(head["ContentLength"])
-        if size_bytes is not None and total != size_bytes:
-            raise UserError(
-                f"{where} measures {total} bytes, expected {size_bytes}: it is not the archive that the config pins; "
-                "correct archive.key, or archive.size_bytes and archive.sha256"
-            )
-        _refuse_small_disk(partial.parent, total)
-        say(f"fetch_archive: {where}, {human_bytes(total)}")
-        body = client.get_object(Bucket=bucket, Key=key, IfMatch=head["ETag"])["Body"]
-        return _write(body, partial, total)
-    except ClientError as error:
-        raise UserError(_refusal(where, error)) from None
-    except (BotoCoreError, OSError) as error:
-        raise UserError(
-            f"{where} cannot be read: {error}; check the network and archive.endpoint_url, or fetch the archive "
-            "elsewhere and set archive.source: file and archive.path"
-        ) from None
 
-
-def _client(endpoint_url: str | None, region: str) -> Any:
-    config = Config(
-        signature_version=UNSIGNED,
-        connect_timeout=CONNECT_TIMEOUT_S,
-        retries={"total_max_attempts": ATTEMPTS, "mode": "standard"},
-        # Stores other than the public cloud seldom have a host name for each bucket.
-        s3={"addressing_style": "path"} if endpoint_url else {},
-        # The whole object is verified against the config's sha256 instead.
-        response_checksum_validation="when_required",
-    )
-    return boto3.client("s3", endpoint_url=endpoint_url, region_name=region, config=config)
-
-
-def _write(body: Any, partial: Path, total: int) -> tuple[int, str]:
-    digest, done = hashlib.sha256(), 0
-    progress = ByteProgress("fetch_archive", total)
-    with partial.open("wb") as handle:
-        for chunk in body.iter_chunks(CHUNK_BYTES):
-            try:
-                handle.write(chunk)
-            except OSError as error:
-                raise UserError(f"{partial.parent}: cannot write the archive ({error.strerror})") from None
-            digest.update(chunk)
-            done += len(chunk)
-            progress.reach(done)
-    return done, digest.hexdigest()
-
-
-def _refuse_small_disk(folder: Path, needed: int) -> None:
-    free = shutil.disk_usage(folder).free
-    if free < needed:
-        raise UserError(
-            f"{folder}: {human_bytes(free)} are free, and the archive needs {human_bytes(needed)}; "
-            "free some space, or set `results` to a folder on a larger disk"
+    def __init__(
+        self, *, endpoint_url: str | None, region: str, bucket: str, key: str, connections: int, ca_bundle: Path | None
+    ) -> None:
+        self.where = f"s3://{bucket}/{key}" + (f" at {endpoint_url}" if endpoint_url else "")
+        self._object = {"Bucket": bucket, "Key": key}
+        config = Config(
+            signature_version=UNSIGNED,
+            max_pool_connections=connections,
+            connect_timeout=CONNECT_TIMEOUT_S,
+            read_timeout=READ_TIMEOUT_S,
+            retries={"total_max_attempts": 1},  # the download retries, for all connections together
+            ignore_configured_endpoint_urls=True,  # the config says which store
+            # Stores other than the public cloud seldom have a host name for each bucket.
+            s3={"addressing_style": "path"} if endpoint_url else {},
+            # The download verifies the whole.
+            response_checksum_validation="when_required",
         )
+        verify = str(ca_bundle) if ca_bundle else None
+        try:
+            self._client = boto3.client(
+                "s3", endpoint_url=endpoint_url, region_name=region, config=config, verify=verify
+            )
+        except (BotoCoreError, ValueError) as error:
+            raise UserError(
+                f"{self.where}: {error}; check archive.endpoint_url and archive.region, and the AWS_… variables"
+            ) from None
 
+    def identify(self) -> Remote:
+        """Asks what is there (see Source)."""
+        with self._told():
+            head = self._client.head_object(**self._object)
+        size, version = int(head["ContentLength"]), str(head["ETag"])
+        return Remote(self.where, size, version, ranges=True, digest=self._digest(head, size, version))
 
-def _refusal(where: str, error: ClientError) -> str:
-    """What the store's answer means for the user."""
-    code = str(error.response.get("Error", {}).get("Code", ""))
-    if code in ("404", "NoSuchKey", "NoSuchBucket", "NotFound"):
-        return f"{where}: there is no such object; check archive.bucket and archive.key"
-    if code in ("403", "401", "AccessDenied", "Forbidden"):
-        return f"{where}: not readable without credentials; check archive.bucket and archive.key"
-    if code in ("301", "PermanentRedirect", "400", "AuthorizationHeaderMalformed"):
-        return f"{where}: the store refused the request ({code}); check archive.region and archive.endpoint_url"
-    if code in ("412", "PreconditionFailed"):
-        return f"{where}: the object was replaced while it was being fetched; run again"
-    return f"{where}: the store answered {error}; run again, or choose another archive.endpoint_url"
+    def read(self, remote: Remote, begin: int, end: int) -> Iterator[bytes]:
+        """Reads a range of the version that was identified (see Source)."""
+        with self._told():
+            answer = self._client.get_object(**self._object, IfMatch=remote.version, Range=f"bytes={begin}-{end - 1}")
+            body = answer["Body"]
+            try:
+                check_range(self.where, answer.get("ContentRange", "none"), begin, end, remote.size)
+                while chunk := body.read(READ_BYTES):
+                    yield chunk
+            finally:
+                body.close()
+
+    def _digest(self, head: dict[str, Any], size: int, version: str) -> StoreDigest | None:
+        text = version.strip('"')
+        count = md5_parts(text)
+        if count is None or head.get("ServerSideEncryption", "AES256") != "AES256" or "SSECustomerAlgorithm" in head:
+            return None  # with other keys the ETag is no md5 of what is read
+        if count == 0:
+            return StoreDigest(text, part_bytes=None, known=True)
+        with self._told():
+            first = self._client.head_object(**self._object, IfMatch=version, PartNumber=1)
+        if first.get("PartsCount") == count:
+            return StoreDigest(text, part_bytes=int(first["ContentLength"]), known=True)
+        guess = guess_part_bytes(size, count)
+        return StoreDigest(text, part_bytes=guess, known=False) if guess else None
+
+    @contextmanager
+    def _told(self) -> Iterator[None]:
+        """Tells what the client raises: what may pass as TransientError, the rest as UserError."""
+        try:
+            yield
+        except ClientError as error:
+            status = int(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
+            code = str(error.response.get("Error", {}).get("Code", ""))
+            if is_passing(status) or code in PASSING:
+                raise TransientError(f"the store answered {status} {code}") from None
+            if status == 412:
+                raise ReplacedError(self.where) from None
+            keys = KEYS if status in (401, 403, 404) else "archive.region and archive.endpoint_url"
+            raise refusal(self.where, status, code, keys) from None
+        except (BotoCoreError, urllib3.exceptions.HTTPError, OSError) as error:
+            raise failure(self.where, error) from None

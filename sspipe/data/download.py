@@ -1,0 +1,223 @@
+"""Downloading an object over several connections, resumably, with its checksum taken on the way."""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from sspipe.data.byte_progress import MIB, ByteProgress, human_bytes
+from sspipe.data.outage import Outage, StoppedError, TransientError
+from sspipe.data.partial_download import PartialDownload
+from sspipe.data.remote import Remote, Source
+from sspipe.errors import UserError
+from sspipe.log import say
+
+# A kill loses the parts under way: with these bounds at most a sixteenth of the object.
+PARTS_PER_CONNECTION = 16
+LARGEST_PART = 32 * MIB
+SMALLEST_PART = MIB // 16
+SYNC_S = 30.0  # a power failure loses at most this
+VERIFIERS = 4  # threads that compare what an earlier run left
+STOP_S = 2.0  # that connections are given to end by themselves
+
+
+@dataclass(frozen=True)
+class Digests:
+    """Of everything that was received: sha256, md5 where the store has one to compare, md5 of each part."""
+
+    sha256: str
+    md5: str | None
+    part_md5s: list[str]
+
+
+def part_bytes(remote: Remote, connections: int) -> int:
+    """Chooses the size of parts: the store's own if it suits, so that their md5s can be compared with the ETag."""
+    if not remote.ranges:
+        return max(remote.size, 1)
+    finest = remote.size // (PARTS_PER_CONNECTION * connections)
+    stores = remote.digest.part_bytes if remote.digest else None
+    if stores and stores <= max(finest, SMALLEST_PART) and stores <= 2 * LARGEST_PART:
+        return stores
+    return min(max(finest // SMALLEST_PART * SMALLEST_PART, SMALLEST_PART), LARGEST_PART)
+
+
+class Download:
+    """One run: verifies what is there, fetches what is missing, and hashes everything in order.
+
+    Args:
+        source: where to read.
+        remote: the version to read.
+        partial: where to write; begun.
+        outage: what to do when the source fails.
+        connections: ranges fetched at once.
+        stop: shared with `outage`; set when the run fails or is interrupted.
+    """
+
+    def __init__(
+        self,
+        source: Source,
+        remote: Remote,
+        partial: PartialDownload,
+        outage: Outage,
+        connections: int,
+        stop: threading.Event,
+    ) -> None:
+        self._source = source
+        self._remote = remote
+        self._partial = partial
+        self._outage = outage
+        self._connections = connections
+        self._stop = stop
+        self._changed = threading.Condition()
+        self._failure: BaseException | None = None
+        self._fetched = 0  # bytes, of this run
+        self._sha256 = hashlib.sha256()
+        single = remote.digest is not None and remote.digest.part_bytes is None
+        self._md5 = hashlib.md5(usedforsecurity=False) if single else None
+
+    def run(self) -> Digests:
+        """Returns when every byte is on disk and hashed.
+
+        Raises:
+            UserError: the source or the disk failed for good; what is there is kept.
+        """
+        self._verify_what_is_there()
+        self._fetch_the_rest()
+        md5s = [self._partial.done[number] for number in range(self._partial.parts)]
+        return Digests(self._sha256.hexdigest(), self._md5.hexdigest() if self._md5 else None, md5s)
+
+    def damaged(self) -> list[int]:
+        """Finished parts whose bytes on disk are not those that were received."""
+        waiting, damaged = deque(sorted(self._partial.done)), []
+        total, seen = self._partial.done_bytes, 0
+
+        def verify() -> None:
+            nonlocal seen
+            while (number := _next(waiting)) is not None and not self._stop.is_set():
+                if not self._partial.matches(number):
+                    damaged.append(number)
+                with self._changed:
+                    seen += self._partial.part_bytes
+
+        with ByteProgress("fetch_archive: verifying what is there", total) as progress:
+            self._run_threads([verify] * VERIFIERS, lambda: progress.reach(min(seen, total)))
+        return sorted(damaged)
+
+    def _verify_what_is_there(self) -> None:
+        damaged = self.damaged() if self._partial.done else []
+        if damaged:
+            say(f"fetch_archive: {len(damaged)} parts on disk are damaged and will be fetched again")
+        self._partial.forget(damaged)
+        if self._partial.done:
+            say(
+                f"fetch_archive: going on from {human_bytes(self._partial.done_bytes)} of "
+                f"{human_bytes(self._remote.size)} that are there"
+            )
+
+    def _fetch_the_rest(self) -> None:
+        waiting = deque(number for number in range(self._partial.parts) if number not in self._partial.done)
+        already, synced = self._partial.done_bytes, time.monotonic()
+
+        def fetch() -> None:
+            while (number := _next(waiting)) is not None and not self._stop.is_set():
+                self._fetch(number)
+
+        def look() -> None:
+            nonlocal synced
+            progress.reach(already + self._fetched)
+            if time.monotonic() - synced >= SYNC_S:
+                self._partial.sync()
+                synced = time.monotonic()
+
+        self._outage.over()  # verifying took its time
+        with ByteProgress("fetch_archive", self._remote.size, already=already) as progress:
+            self._run_threads([self._hash_in_order, *[fetch] * self._connections], look)
+
+    def _fetch(self, number: int) -> None:
+        """Fetches one part; after a failure it goes on from the byte where it stopped."""
+        begin, end = self._partial.span(number)
+        at, digest = begin, hashlib.md5(usedforsecurity=False)
+        while at < end:
+            try:
+                for chunk in self._source.read(self._remote, at, end):
+                    if self._stop.is_set():
+                        raise StoppedError
+                    if at + len(chunk) > end:
+                        raise UserError(f"{self._remote.where}: the server sent more bytes than it promised; run again")
+                    self._partial.write(at, chunk)
+                    digest.update(chunk)
+                    at += len(chunk)
+                    self._outage.over()
+                    with self._changed:
+                        self._fetched += len(chunk)
+                if at < end:
+                    raise TransientError(f"{self._remote.where}: the connection ended {end - at} bytes too early")
+            except TransientError as error:
+                self._outage.wait(error)
+                if not self._remote.ranges:
+                    with self._changed:
+                        self._fetched -= at - begin
+                    at, digest = begin, hashlib.md5(usedforsecurity=False)
+        self._partial.finish(number, digest.hexdigest())
+        with self._changed:
+            self._changed.notify_all()
+
+    def _hash_in_order(self) -> None:
+        """Follows the finished parts from the beginning; what it reads was written just before."""
+        for number in range(self._partial.parts):
+            with self._changed:
+                while number not in self._partial.done:
+                    if self._stop.is_set():
+                        return
+                    self._changed.wait(0.5)
+            for chunk in self._partial.read(*self._partial.span(number)):
+                if self._stop.is_set():
+                    return
+                self._sha256.update(chunk)
+                if self._md5 is not None:
+                    self._md5.update(chunk)
+
+    def _run_threads(self, tasks: list[Callable[[], None]], look: Callable[[], None]) -> None:
+        """Runs each task in a thread, looking after them from this one, which is the one that signals interrupt."""
+        # Daemons: one that waits for a dead server must not keep the process from ending.
+        threads = [threading.Thread(target=self._guarded, args=(task,), daemon=True) for task in tasks]
+        for thread in threads:
+            thread.start()
+        try:
+            while any(thread.is_alive() for thread in threads) and self._failure is None:
+                with self._changed:
+                    self._changed.wait(0.2)
+                look()
+            if self._failure is not None:
+                raise self._failure
+        except BaseException:
+            self._stop.set()
+            limit = time.monotonic() + STOP_S
+            for thread in threads:
+                thread.join(max(limit - time.monotonic(), 0))
+            raise
+
+    def _guarded(self, task: Callable[[], None]) -> None:
+        try:
+            task()
+        except StoppedError:
+            pass
+        except BaseException as error:
+            with self._changed:
+                self._failure = self._failure or error
+                self._stop.set()
+                self._changed.notify_all()
+        else:
+            with self._changed:
+                self._changed.notify_all()
+
+
+def _next(waiting: deque[int]) -> int | None:
+    try:
+        return waiting.popleft()
+    except IndexError:
+        return None
