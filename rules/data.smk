@@ -75,10 +75,11 @@ rule index_tiles:
         raw=subpath(input.raw, strip_suffix=".json"),
         size_px=CONFIG.tiles.size_px,
         pixel_m=CONFIG.tiles.pixel_m,
+        max_left_out=CONFIG.tiles.max_left_out,
     shell:
         "python -m sspipe index-tiles --raw {params.raw:q} --size-px {params.size_px} --pixel-m {params.pixel_m}"
-        " --processes {threads} --out-catalog {output.catalog:q} --out-footprints {output.footprints:q}"
-        " --out-report {output.report:q} > {log:q} 2>&1"
+        " --max-left-out {params.max_left_out} --processes {threads} --out-catalog {output.catalog:q}"
+        " --out-footprints {output.footprints:q} --out-report {output.report:q} > {log:q} 2>&1"
 
 
 rule assign_splits:

@@ -93,6 +93,7 @@ def _data(stage: StageAdder) -> None:
     _path(sub, "--raw", "the unpacked folder")
     _number(sub, "--size-px", "rows and columns that tiles must have", int)
     _number(sub, "--pixel-m", "SAR pixel size that tiles must have, m")
+    _number(sub, "--max-left-out", "share of the tiles that may be left out")
     _number(sub, "--processes", "tiles read at once", int)
     _path(sub, "--out-catalog", "catalog.parquet to write")
     _path(sub, "--out-footprints", "footprints.parquet to write")

@@ -59,6 +59,9 @@ class Tiles(Section):
     orientation: Literal["rotate180", "flipud", "none"] = Field(
         "rotate180", description="what is done to tiles of strips with orientation 1 (facts: the paper says flipped)"
     )
+    max_left_out: float = Field(
+        0.01, ge=0, le=1, description="share of the tiles that may lack a file or an orientation; more is no accident"
+    )
 
     @model_validator(mode="after")
     def _sizes_fit(self) -> Tiles:

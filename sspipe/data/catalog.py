@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-import multiprocessing
-from collections import Counter
-from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from sspipe.data import spacenet6
 from sspipe.data.inspection import FETCH_AGAIN, Problem, TileReport, TileRequest, inspect_tile
+from sspipe.data.inventory import Inventory, reasons_of, refuse_too_many_left_out, take_inventory
+from sspipe.data.spacenet_csv import read_spacenet_csv
+from sspipe.data.summary import summarize
 from sspipe.errors import UserError
 from sspipe.files import whole_file, write_json
 from sspipe.log import progress, say, warn
+from sspipe.workers import in_parallel
 
 LISTED_PROBLEMS = 10
 CRS = f"EPSG:{spacenet6.EPSG}"
@@ -25,6 +27,7 @@ def index_tiles(
     raw: Path,
     size_px: int,
     pixel_m: float,
+    max_left_out: float,
     out_catalog: Path,
     out_footprints: Path,
     out_report: Path,
@@ -32,43 +35,44 @@ def index_tiles(
 ) -> None:
     """Reads every tile completely and writes the catalog, the footprints and a report of both.
 
+    A damaged file is an error. A tile that lacks something is left out, warned of and listed in the report.
+
     Args:
         raw: the unpacked archive.
         size_px: rows and columns that every SAR and EO image must have.
         pixel_m: nominal SAR pixel size, m.
+        max_left_out: share of the tiles that may be left out.
         out_catalog: Parquet, one row per tile.
         out_footprints: GeoParquet, one row per footprint per tile.
-        out_report: JSON of counts, and of the footprints that were repaired or skipped.
+        out_report: JSON of counts and values, of what was left out, repaired or skipped, and of disagreements.
         processes: tiles read at the same time.
 
     Raises:
-        UserError: any tile cannot be used; one message with the first problems and how many there are.
+        UserError: files are damaged (one message with the first problems and how many there are), the truth's CSV
+            cannot be read, too many tiles are left out, or a process was killed.
     """
-    sar_files, strange = spacenet6.tiles_in(raw, spacenet6.SAR)
-    if not sar_files:
-        folder = raw / spacenet6.FOLDER / spacenet6.SAR.folder
-        raise UserError(
-            f"{folder}: there are no SAR tiles; expected files such as {_example()}; unpack the archive again"
-        )
-    orientations, problems = _read_orientations(raw)
-    problems += _strip_problems(sar_files, orientations) + _duplicates(sar_files)
-    requests = [TileRequest(raw, tile_id, size_px, pixel_m) for tile_id in sar_files]
-    reports = list(progress(_inspect_all(requests, processes), "index_tiles", total=len(requests)))
-    for report in reports:
-        problems += report.problems
+    inventory = take_inventory(raw)
+    refuse_too_many_left_out(raw, inventory, max_left_out)
+    truth, only_in_csv = _truth(raw, inventory)
+    _warn_of_names(inventory, only_in_csv)
+    requests = [TileRequest(raw, tile_id, size_px, pixel_m, truth.get(tile_id)) for tile_id in inventory.tiles]
+    read = in_parallel(inspect_tile, requests, processes, "tiles")
+    reports = list(progress(read, "index_tiles", total=len(requests)))
+    problems = [problem for report in reports for problem in report.problems]
     if problems:
-        raise UserError(_in_one_message(raw, problems, len(sar_files)))
-    _say_what_is_left_out(raw, sar_files, strange)
+        raise UserError(_in_one_message(raw, problems, len(requests)))
 
     # All tables are built before the first is written: a failure must leave nothing under a final name.
-    catalog = catalog_table(reports, orientations, size_px, pixel_m)
+    catalog = catalog_table(reports, inventory.orientations, size_px, pixel_m)
     footprints = footprint_table(reports)
-    summary = summarize(catalog, reports)
+    summary = summarize(catalog, footprints, reports, inventory)
+    summary["labels"]["tiles_only_in_csv"] = only_in_csv
     with whole_file(out_catalog) as path:
         catalog.to_parquet(path, index=False)
     with whole_file(out_footprints) as path:
         footprints.to_parquet(path, index=False)
     write_json(out_report, summary)
+    _warn_of_content(summary)
     say(
         f"index_tiles: {summary['tiles']} tiles of {summary['strips']} strips, {summary['buildings']} footprints "
         f"({summary['footprints']['repaired']} repaired, {summary['footprints']['skipped']} skipped), "
@@ -79,108 +83,83 @@ def index_tiles(
 def catalog_table(
     reports: list[TileReport], orientations: dict[str, int], size_px: int, pixel_m: float
 ) -> pd.DataFrame:
-    """One row for each tile, sorted by tile id; paths are relative to raw/."""
+    """One row for each tile, in the order of the reports; paths are relative to raw/."""
     rows = []
-    for report in sorted(reports, key=lambda report: report.tile_id):
+    for report in reports:
+        sar, eo, agreement = report.sar, report.eo, report.agreement
+        assert sar and eo and agreement  # tiles with problems come to no table
         strip = spacenet6.strip_of(report.tile_id)
-        rows.append(
-            {
-                "tile_id": report.tile_id,
-                "strip": strip,
-                "tile_number": spacenet6.number_of(report.tile_id),
-                "orientation": orientations[strip],
-                "easting_m": report.origin_m[0],
-                "northing_m": report.origin_m[1],
-                "size_px": size_px,
-                "pixel_m": pixel_m,
-                "sar_path": str(spacenet6.file_path(spacenet6.SAR, report.tile_id)),
-                "eo_path": str(spacenet6.file_path(spacenet6.EO, report.tile_id)),
-                "label_path": str(spacenet6.file_path(spacenet6.LABELS, report.tile_id)),
-                "sar_no_data_fraction": report.sar_no_data_fraction,
-                "eo_no_data_fraction": report.eo_no_data_fraction,
-                "building_count": len(report.footprints),
-            }
-        )
+        row: dict[str, Any] = {
+            "tile_id": report.tile_id,
+            "strip": strip,
+            "tile_number": spacenet6.number_of(report.tile_id),
+            "orientation": orientations[strip],
+            "easting_m": sar.origin_m[0],
+            "northing_m": sar.origin_m[1],
+            "size_px": size_px,
+            "pixel_m": pixel_m,
+            "sar_path": str(spacenet6.file_path(spacenet6.SAR, report.tile_id)),
+            "eo_path": str(spacenet6.file_path(spacenet6.EO, report.tile_id)),
+            "label_path": str(spacenet6.file_path(spacenet6.LABELS, report.tile_id)),
+            "sar_no_data_fraction": sar.no_data_fraction,
+            "eo_no_data_fraction": eo.no_data_fraction,
+            "building_count": len(report.footprints),
+            "in_csv": agreement.in_csv,
+            "csv_count": agreement.csv_count,
+            "csv_alone": agreement.csv_alone,
+        }
+        for name, image in (("sar", sar), ("eo", eo)):
+            found = [band for band in image.bands if band.pixels]
+            row[f"{name}_min"] = min((band.lowest for band in found), default=np.nan)
+            row[f"{name}_max"] = max((band.highest for band in found), default=np.nan)
+            row[f"{name}_out_of_range"] = image.out_of_range
+        rows.append(row)
     return pd.DataFrame(rows)
 
 
 def footprint_table(reports: list[TileReport]) -> Any:
-    """A GeoDataFrame with one row for each footprint in each tile, in the order of the tiles' files."""
+    """A GeoDataFrame with one row for each footprint in each tile, in the order of the reports and their files.
+
+    `csv_iou` and `csv_distance_px` hold each footprint against its polygon in the CSV, NaN where it has none there.
+    """
     import geopandas  # heavy, and not needed by the processes that read tiles
     import shapely
 
-    rows = [
-        (report.tile_id, footprint.building_id, footprint.height_m, footprint.wkb)
-        for report in sorted(reports, key=lambda report: report.tile_id)
-        for footprint in report.footprints
-    ]
+    found = [(report.tile_id, footprint) for report in reports for footprint in report.footprints]
+    agreements = [report.agreement for report in reports if report.agreement]
+    geometry = shapely.from_wkb([footprint.wkb for _, footprint in found]) if found else []
     columns = {
-        "tile_id": pd.Series([row[0] for row in rows], dtype="str"),
-        "building_id": pd.Series([row[1] for row in rows], dtype="int64"),
-        "height_m": pd.Series([row[2] for row in rows], dtype="float64"),
+        "tile_id": pd.Series([tile_id for tile_id, _ in found], dtype="str"),
+        "building_id": pd.Series([footprint.building_id for _, footprint in found], dtype="int64"),
+        "height_m": pd.Series([footprint.height_m for _, footprint in found], dtype="float64"),
+        "area_m2": pd.Series(shapely.area(geometry), dtype="float64"),
+        "origarea_m2": pd.Series([footprint.origarea_m2 for _, footprint in found], dtype="float64"),
+        "truncated": pd.Series([footprint.truncated for _, footprint in found], dtype="bool"),
+        "csv_iou": np.concatenate([agreement.iou for agreement in agreements]),
+        "csv_distance_px": np.concatenate([agreement.distance_px for agreement in agreements]),
     }
-    geometry = shapely.from_wkb([row[3] for row in rows]) if rows else []
     return geopandas.GeoDataFrame(columns, geometry=geometry, crs=CRS)
 
 
-def summarize(catalog: pd.DataFrame, reports: list[TileReport]) -> dict[str, Any]:
-    """What the data report says of the tiles. `kept` footprints were fine as they were."""
-    listed = [problem for report in reports for problem in report.footprint_problems]
-    actions = Counter(problem.action for problem in listed)
-    buildings = int(catalog["building_count"].sum())
-    return {
-        "tiles": len(catalog),
-        "strips": int(catalog["strip"].nunique()),
-        "orientation": {str(value): int((catalog["orientation"] == value).sum()) for value in (0, 1)},
-        "no_data_fraction": float(catalog["sar_no_data_fraction"].mean()),
-        "buildings": buildings,
-        "footprints": {
-            "kept": buildings - actions["repaired"],
-            "repaired": actions["repaired"],
-            "skipped": actions["skipped"],
-            "problems": [problem._asdict() for problem in listed],
-        },
-    }
+def _truth(raw: Path, inventory: Inventory) -> tuple[dict[str, list[bytes]], list[str]]:
+    """Reads the CSV that is scored against, now and not after days of training.
 
+    Returns:
+        WKB of the polygons of each tile that it names (none for `POLYGON EMPTY`), and the tiles that only it has.
+    """
+    import shapely
 
-def _inspect_all(requests: list[TileRequest], processes: int) -> Iterator[TileReport]:
-    if processes <= 1:
-        yield from map(inspect_tile, requests)
-        return
-    # Spawned, not forked: forking a process whose libraries run threads can lock it up.
-    with multiprocessing.get_context("spawn").Pool(min(processes, len(requests))) as pool:
-        yield from pool.imap(inspect_tile, requests, chunksize=1)
-
-
-def _read_orientations(raw: Path) -> tuple[dict[str, int], list[Problem]]:
-    name = str(spacenet6.ORIENTATION_FILE)
-    path = raw / name
+    path = raw / spacenet6.TRUTH_FILE
     if not path.is_file():
-        return {}, [Problem(name, "is missing", "the table of strips and their orientation", FETCH_AGAIN)]
-    orientations, lines = spacenet6.parse_orientations(path.read_text(encoding="utf-8", errors="replace"))
-    return orientations, [Problem(name, line, "`{strip} 0` or `{strip} 1`, once", "correct the line") for line in lines]
-
-
-def _strip_problems(tile_ids: Iterable[str], orientations: dict[str, int]) -> list[Problem]:
-    name = str(spacenet6.ORIENTATION_FILE)
-    strips = Counter(spacenet6.strip_of(tile_id) for tile_id in tile_ids)
-    return [
-        Problem(name, f"no line for strip {strip} ({count} tiles)", f"`{strip} 0` or `{strip} 1`", "add the line")
-        for strip, count in strips.items()
-        if strip not in orientations
-    ]
-
-
-def _duplicates(tile_ids: Iterable[str]) -> list[Problem]:
-    """Tiles of one strip and number whose ids are written differently, such as tile_7 and tile_07."""
-    seen: dict[tuple[str, int], str] = {}
-    problems = []
-    for tile_id in tile_ids:
-        first = seen.setdefault((spacenet6.strip_of(tile_id), spacenet6.number_of(tile_id)), tile_id)
-        if first != tile_id:
-            name = str(spacenet6.file_path(spacenet6.SAR, tile_id))
-            problems.append(Problem(name, f"is the same tile as {first}", "each tile once", "remove one of them"))
-    return problems
+        raise UserError(f"{path}: is missing, expected the table of buildings that is scored against; {FETCH_AGAIN}")
+    table = read_spacenet_csv(path)
+    there = ~shapely.is_empty(table["geometry"].to_numpy())
+    polygons: dict[str, list[bytes]] = {str(image): [] for image in table["image_id"].unique()}
+    outlines = shapely.to_wkb(table["geometry"].to_numpy()[there])
+    for image, outline in zip(table["image_id"].to_numpy()[there], outlines, strict=True):
+        polygons[str(image)].append(outline)
+    known = {*inventory.tiles, *(each.tile_id for each in inventory.left_out)}
+    return polygons, sorted(polygons.keys() - known)
 
 
 def _in_one_message(raw: Path, problems: list[Problem], tiles: int) -> str:
@@ -191,14 +170,44 @@ def _in_one_message(raw: Path, problems: list[Problem], tiles: int) -> str:
     return f"{raw}: {many} in {tiles} tiles:\n" + "\n".join(lines)
 
 
-def _say_what_is_left_out(raw: Path, sar_files: dict[str, Path], strange: list[Path]) -> None:
-    if strange:
-        warn(f"index_tiles: files left out because of their names: {len(strange)}, such as {strange[0].name}")
-    for product in (spacenet6.EO, spacenet6.LABELS):
-        alone = sorted(spacenet6.tiles_in(raw, product)[0].keys() - sar_files.keys())
-        if alone:
-            warn(f"index_tiles: {product.folder} files left out, having no SAR image: {len(alone)}, such as {alone[0]}")
+def _warn_of_names(inventory: Inventory, only_in_csv: list[str]) -> None:
+    """Tells what the names alone say."""
+    if inventory.other_files:
+        warn(f"index_tiles: files left out because of their names: {_some(inventory.other_files)}")
+    for reason in reasons_of(inventory.left_out):
+        tiles = [each.tile_id for each in inventory.left_out if reason in each.reasons]
+        warn(f"index_tiles: tiles left out ({reason}): {_some(tiles)}")
+    if only_in_csv:
+        warn(f"index_tiles: tiles of the truth's CSV that have no files: {_some(only_in_csv)}")
 
 
-def _example() -> str:
-    return spacenet6.file_name(spacenet6.SAR, "20190804111224_20190804111453_tile_8679")
+def _warn_of_content(summary: dict[str, Any]) -> None:
+    """Tells what is odd in the tiles' content, and does no harm; catalog.json lists it in full."""
+    for name, values in summary["values"].items():
+        if values["empty_tiles"]:
+            warn(f"index_tiles: tiles whose {name.upper()} image is no-data alone: {_some(values['empty_tiles'])}")
+        odd = [row["tile_id"] for row in values["out_of_range"]]
+        if odd:
+            low, high = values["expected"]
+            warn(f"index_tiles: tiles with {name.upper()} values outside {low:g} to {high:g}: {_some(odd)}")
+    areas, labels = summary["areas"], summary["labels"]
+    if areas["disagreeing"]:
+        odd = [f"{row['tile_id']} building {row['building_id']}" for row in areas["disagreeing"]]
+        warn(f"index_tiles: footprints whose area is not SpaceNet's (origarea): {_some(odd)}")
+    if labels["tiles_not_in_csv"]:
+        warn(f"index_tiles: tiles that the truth's CSV does not name: {_some(labels['tiles_not_in_csv'])}")
+    if labels["csv_invalid"]:
+        warn(
+            f"index_tiles: invalid polygons in the truth's CSV, which the metric never matches: {labels['csv_invalid']}"
+        )
+    if labels["tiles_that_differ"]:
+        tiles = [row["tile_id"] for row in labels["tiles_that_differ"]]
+        warn(
+            f"index_tiles: label files and the truth's CSV differ ({labels['geojson_alone']} footprints and "
+            f"{labels['csv_alone']} polygons alone, {labels['moved']} moved by up to "
+            f"{labels['worst_distance_px'] or 0:.2f} px) in tiles: {_some(tiles)}"
+        )
+
+
+def _some(names: list[str]) -> str:
+    return f"{len(names)}, such as {names[0]}"

@@ -24,6 +24,8 @@ class Footprint(NamedTuple):
 
     building_id: int  # SpaceNet's; -1, -2, ... for features without a usable one
     height_m: float  # mean height of its roof; NaN where unknown
+    origarea_m2: float  # area of the whole building as SpaceNet gives it; NaN where unknown
+    truncated: bool  # SpaceNet says that the tile's edge cuts it
     wkb: bytes  # Polygon or MultiPolygon, 2-D, valid, with an area
 
 
@@ -55,7 +57,7 @@ def read_footprints(
         the usable footprints, and what was repaired or skipped.
 
     Raises:
-        LabelError: the file is not GeoJSON, or is in another CRS.
+        LabelError: the file is not GeoJSON, is in another CRS, or is of another place.
     """
     tile = None
     if extent_m is not None:
@@ -66,12 +68,22 @@ def read_footprints(
         properties = _mapping(feature.get("properties"))
         building_id = _integer(properties.get("Building_ID"), otherwise=-1 - position)
         polygon, problem = mended(feature.get("geometry"))
+        if polygon is not None and tile is not None:
+            _refuse_another_place(polygon, tile)
         if polygon is not None and tile is not None and not polygon.intersects(tile):
             polygon, problem = None, "lies outside the tile"
         if problem is not None:
             problems.append(FootprintProblem(tile_id, building_id, problem, "repaired" if polygon else "skipped"))
         if polygon is not None:
-            footprints.append(Footprint(building_id, _number(properties.get("roof_075mean")), shapely.to_wkb(polygon)))
+            footprints.append(
+                Footprint(
+                    building_id,
+                    _number(properties.get("roof_075mean")),
+                    _number(properties.get("origarea")),
+                    _number(properties.get("truncated")) == 1,
+                    shapely.to_wkb(polygon),
+                )
+            )
     return footprints, problems
 
 
@@ -115,21 +127,44 @@ def mended(geometry: Any) -> tuple[shapely.Geometry | None, str | None]:
 
 
 def _features(path: Path) -> list[dict[str, Any]]:
-    text = path.read_text(encoding="utf-8", errors="replace")
+    text = path.read_text(encoding="utf-8-sig", errors="replace")  # some writers begin with a byte order mark
     if not text.strip():
         return []
     try:
         content = json.loads(text)
     except (ValueError, RecursionError) as error:  # ValueError: also a whole number of too many digits
         raise LabelError(f"is not JSON ({error})") from None
-    if not isinstance(content, dict) or not isinstance(content.get("features"), list):
+    if not isinstance(content, dict):
+        raise LabelError("is not a collection of features")
+    # A collection without features may leave them out altogether; a feature or a geometry alone is no collection.
+    features = content.get("features")
+    if features is None and content.get("type", "FeatureCollection") == "FeatureCollection":
+        features = []
+    if not isinstance(features, list):
         raise LabelError("has no list of features")
     crs = content.get("crs")
     if crs is not None:
         name = _mapping(crs.get("properties")).get("name", "") if isinstance(crs, dict) else crs
         if not _CRS.match(str(name)):
             raise LabelError(f"CRS is {name or crs}")
-    return [feature for feature in content["features"] if isinstance(feature, dict)]
+    return [feature for feature in features if isinstance(feature, dict)]
+
+
+def _refuse_another_place(polygon: shapely.Geometry, tile: shapely.Geometry) -> None:
+    """Tells coordinates in degrees, or of another place, which would otherwise make a tile without buildings.
+
+    A footprint that is just outside its tile is no such mistake, so one tile's width away is near enough.
+    """
+    side = tile.bounds[2] - tile.bounds[0]
+    apart = shapely.distance(polygon, tile)
+    if apart <= side:
+        return
+    west, south, east, north = polygon.bounds
+    if max(abs(west), abs(east)) <= 180 and max(abs(south), abs(north)) <= 90:
+        raise LabelError(
+            f"coordinates are degrees, such as {west:.4f}, {south:.4f}: longitude and latitude, whatever its CRS says"
+        )
+    raise LabelError(f"has a footprint at {west:.0f}, {south:.0f}, {apart / 1000:.1f} km away from its tile")
 
 
 def _mapping(value: Any) -> dict[str, Any]:

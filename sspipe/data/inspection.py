@@ -13,10 +13,14 @@ from rasterio.crs import CRS
 from rasterio.errors import RasterioError
 
 from sspipe.data import spacenet6
+from sspipe.data.agreement import Agreement, compare
+from sspipe.data.bands import RANGES, BandSummary, summarize_bands
 from sspipe.data.footprints import Footprint, FootprintProblem, LabelError, read_footprints
 from sspipe.data.spacenet6 import Product
 
 PIXEL_TOLERANCE = 1e-3  # of the pixel size: products of a tile differ by up to 0.02 %
+LARGEST_VALUE = float(np.finfo(np.float16).max)  # tiles are packed as float16
+FETCH_AGAIN = "unpack the archive again, and fetch it again if that does not help"
 
 
 class Problem(NamedTuple):
@@ -38,33 +42,36 @@ class TileRequest(NamedTuple):
     tile_id: str
     size_px: int
     pixel_m: float
+    truth: list[bytes] | None  # WKB of the CSV's polygons, tile pixels; None if the CSV does not name the tile
+
+
+class ImageReport(NamedTuple):
+    """What one image holds; `origin_m` is easting and northing of its upper-left corner."""
+
+    origin_m: tuple[float, float]
+    no_data_fraction: float
+    bands: list[BandSummary]
+    out_of_range: int  # valid values that the product should not have
 
 
 class TileReport(NamedTuple):
-    """What one tile holds; `origin_m` is easting and northing of the upper-left corner of its SAR image."""
+    """What one tile holds; the images are None where they cannot be read."""
 
     tile_id: str
-    origin_m: tuple[float, float]
-    sar_no_data_fraction: float
-    eo_no_data_fraction: float
+    sar: ImageReport | None
+    eo: ImageReport | None
     footprints: list[Footprint]
     footprint_problems: list[FootprintProblem]
+    agreement: Agreement | None  # None where SAR or labels cannot be read
     problems: list[Problem]
-
-
-class _Image(NamedTuple):
-    origin_m: tuple[float, float]
-    no_data_fraction: float
-
-
-FETCH_AGAIN = "unpack the archive again, and fetch it again if that does not help"
 
 
 def inspect_tile(request: TileRequest) -> TileReport:
     """Reads a tile's SAR, EO and labels completely. Never raises for what is wrong with them: it is in the report."""
-    problems: list[Problem] = []
-    sar = _inspect_image(request, spacenet6.SAR, problems)
-    eo = _inspect_image(request, spacenet6.EO, problems)
+    sar, problems = inspect_image(request, spacenet6.SAR)
+    eo, eo_problems = inspect_image(request, spacenet6.EO)
+    problems += eo_problems
+    # Each product has its own pixel size, so origins are all that can be compared of their transforms.
     if sar and eo and math.dist(sar.origin_m, eo.origin_m) > request.pixel_m:
         problems.append(
             Problem(
@@ -74,50 +81,50 @@ def inspect_tile(request: TileRequest) -> TileReport:
                 FETCH_AGAIN,
             )
         )
-    footprints, footprint_problems = _inspect_labels(request, sar, problems)
-    return TileReport(
-        request.tile_id,
-        sar.origin_m if sar else (math.nan, math.nan),
-        sar.no_data_fraction if sar else math.nan,
-        eo.no_data_fraction if eo else math.nan,
-        footprints,
-        footprint_problems,
-        problems,
-    )
+    footprints, footprint_problems, label_problems = _inspect_labels(request, sar)
+    agreement = None
+    if sar and not label_problems:
+        outlines = [footprint.wkb for footprint in footprints]
+        agreement = compare(outlines, request.truth, sar.origin_m, request.pixel_m)
+    return TileReport(request.tile_id, sar, eo, footprints, footprint_problems, agreement, [*problems, *label_problems])
 
 
-def _inspect_image(request: TileRequest, product: Product, problems: list[Problem]) -> _Image | None:
-    """Reads one product of the tile; None if there is nothing to read."""
+def inspect_image(request: TileRequest, product: Product) -> tuple[ImageReport | None, list[Problem]]:
+    """Reads one product of a tile.
+
+    Returns:
+        what it holds, or None if it cannot be read or has not the form of its product; and what is wrong with it.
+    """
     name = str(spacenet6.file_path(product, request.tile_id))
     path = request.raw / name
     if not path.is_file():
-        problems.append(Problem(name, "is missing", f"one {product.folder} image for each tile", FETCH_AGAIN))
-        return None
+        return None, [Problem(name, "is missing", f"one {product.folder} image for each tile", FETCH_AGAIN)]
     try:
         with rasterio.open(path) as image:
-            header = _header_problems(image, name, request, product)
-            problems.extend(header)
+            problems = _header_problems(image, name, request, product)
             pixels = image.read()
             origin_m = (image.transform.c, image.transform.f)
     except RasterioError as error:
         reason = " ".join(str(error.__cause__ or error).split())
-        problems.append(Problem(name, f"cannot be read to its end ({reason})", "a whole GeoTIFF", FETCH_AGAIN))
-        return None
-    if pixels.dtype.kind == "f" and not np.isfinite(pixels).all():
-        count = int((~np.isfinite(pixels)).sum())
-        problems.append(
-            Problem(name, f"values that are not finite: {count}", "numbers, and 0 for no-data", FETCH_AGAIN)
-        )
-    return _Image(origin_m, no_data_fraction(pixels))
+        return None, [Problem(name, f"cannot be read to its end ({reason})", "a whole GeoTIFF", FETCH_AGAIN)]
+    if problems:
+        return None, problems
+    if product.dtype == "float32" and not (np.abs(pixels) <= LARGEST_VALUE).all():  # not: NaN fails each comparison
+        count = int((~(np.abs(pixels) <= LARGEST_VALUE)).sum())
+        found = f"values that are not finite, or beyond {LARGEST_VALUE:.0f}: {count}"
+        return None, [Problem(name, found, "log-scaled amplitudes, 0 to about 93, and 0 for no-data", FETCH_AGAIN)]
+    valid = pixels.any(axis=0)
+    bands, out_of_range = summarize_bands(pixels, valid, RANGES[product.dtype])
+    return ImageReport(origin_m, no_data_fraction(valid), bands, out_of_range), []
 
 
-def no_data_fraction(pixels: NDArray[Any]) -> float:
+def no_data_fraction(valid: NDArray[np.bool_]) -> float:
     """Share of pixels that are 0 in every band; valid values may be as small as 1e-5, so nothing else counts.
 
     Args:
-        pixels: (bands, H, W).
+        valid: (H, W), whether any band is not 0.
     """
-    return float(np.mean(~pixels.any(axis=0)))
+    return float(1 - np.mean(valid))
 
 
 def _header_problems(image: Any, name: str, request: TileRequest, product: Product) -> list[Problem]:
@@ -132,9 +139,10 @@ def _header_problems(image: Any, name: str, request: TileRequest, product: Produ
         found = f"CRS {_crs_name(image.crs)}"
         remedy = f"reproject the data to EPSG:{spacenet6.EPSG}, or fetch SpaceNet 6's own archive"
         problems.append(Problem(name, found, f"EPSG:{spacenet6.EPSG}", remedy))
-    if (image.height, image.width) != (request.size_px, request.size_px):
+    side_px = spacenet6.side_px(product, request.size_px)
+    if (image.height, image.width) != (side_px, side_px):
         found = f"{image.height} x {image.width} px"
-        expected = f"{request.size_px} x {request.size_px} px (`tiles.size_px` in the config)"
+        expected = f"{side_px} x {side_px} px (`tiles.size_px` in the config)"
         problems.append(Problem(name, found, expected, "set tiles.size_px (and tiles.padded_px) to what the data has"))
     grid, pixel_m = image.transform, spacenet6.pixel_size_m(product, request.pixel_m)
     if grid.b or grid.d or abs(grid.a / pixel_m - 1) > PIXEL_TOLERANCE or abs(-grid.e / pixel_m - 1) > PIXEL_TOLERANCE:
@@ -151,18 +159,17 @@ def _crs_name(crs: Any) -> str:
 
 
 def _inspect_labels(
-    request: TileRequest, sar: _Image | None, problems: list[Problem]
-) -> tuple[list[Footprint], list[FootprintProblem]]:
+    request: TileRequest, sar: ImageReport | None
+) -> tuple[list[Footprint], list[FootprintProblem], list[Problem]]:
     name = str(spacenet6.file_path(spacenet6.LABELS, request.tile_id))
     path = request.raw / name
-    if not path.is_file():
-        expected = "one label file for each tile (an empty one where there is no building)"
-        problems.append(Problem(name, "is missing", expected, FETCH_AGAIN))
-        return [], []
     side_m = request.size_px * request.pixel_m
+    extent_m = (*sar.origin_m, side_m) if sar else None
     try:
-        extent = None if sar is None else (*sar.origin_m, side_m)
-        return read_footprints(path, request.tile_id, extent)
+        return *read_footprints(path, request.tile_id, extent_m), []
+    except OSError as error:
+        found, remedy = f"cannot be read ({error.strerror})", FETCH_AGAIN
     except LabelError as error:
-        problems.append(Problem(name, str(error), f"GeoJSON in EPSG:{spacenet6.EPSG}", FETCH_AGAIN))
-        return [], []
+        found = str(error)
+        remedy = f"{FETCH_AGAIN}; labels of your own: reproject them to EPSG:{spacenet6.EPSG}"
+    return [], [], [Problem(name, found, f"GeoJSON in EPSG:{spacenet6.EPSG} (m)", remedy)]

@@ -38,6 +38,7 @@ PRODUCTS: dict[str, Product] = {product.folder: product for product in (SAR, EO,
 
 _ID = re.compile(r"(?P<strip>\d{14}_\d{14})_tile_(?P<number>\d+)")
 _NAME = re.compile(rf"SN6_Train_{AREA}_(?P<word>[A-Za-z-]+)_{_ID.pattern}(?P<suffix>\.tif|\.geojson)")
+_PUBLIC_TEST_NAME = re.compile(rf"SN6_Test_Public_{AREA}_[A-Za-z-]+_(?P<id>{_ID.pattern})\.\w+")
 _BY_WORD = {(product.word, product.suffix): product for product in PRODUCTS.values()}
 
 
@@ -57,6 +58,12 @@ def parse_file_name(name: str) -> TileName | None:
     if not match or not product:
         return None
     return TileName(product, match["strip"], int(match["number"]), f"{match['strip']}_tile_{match['number']}")
+
+
+def public_test_tile(name: str) -> str | None:
+    """The tile id in a file name of the public test set, which has SAR alone and no labels; None for other names."""
+    match = _PUBLIC_TEST_NAME.fullmatch(name)
+    return match["id"] if match else None
 
 
 def file_name(product: Product, tile_id: str) -> str:
@@ -109,6 +116,11 @@ def number_of(tile_id: str) -> int:
 def pixel_size_m(product: Product, pixel_m: float) -> float:
     """The ground size (m) of a product's pixel where a SAR pixel measures `pixel_m`."""
     return product.pixel_ratio * pixel_m
+
+
+def side_px(product: Product, size_px: int) -> int:
+    """Rows and columns of a product's image where the SAR image has `size_px`: it covers the same ground."""
+    return round(size_px / product.pixel_ratio)
 
 
 def parse_orientations(text: str) -> tuple[dict[str, int], list[str]]:

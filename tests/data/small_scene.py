@@ -20,6 +20,8 @@ ORIGIN_M = (592000.25, 5749000.75)
 STRIPS = {"20190804111224_20190804111453": 1, "20190804111851_20190804112030": 0}
 TILE_IDS = [f"{strip}_tile_{number}" for strip in STRIPS for number in (1, 2, 13)]
 
+BUILDING_PX = "POLYGON ((10 24, 34 24, 34 40, 10 40, 10 24))"  # what write_scene puts in each tile, in its pixels
+
 
 def write_scene(raw: Path, tile_ids: list[str] | None = None) -> Path:
     """Writes tiles from west to east, three quarters of a tile apart, with one building each; returns raw/."""
@@ -31,10 +33,7 @@ def write_scene(raw: Path, tile_ids: list[str] | None = None) -> Path:
         write_image(raw, spacenet6.EO, tile_id, eo_pixels(rng), (easting, northing))
         write_labels(raw, tile_id, [feature(100 + index, easting + 5, northing - 20, 12, 8)])
     write_orientations(raw, "".join(f"{strip} {orientation}\n" for strip, orientation in STRIPS.items()))
-    truth = raw / spacenet6.TRUTH_FILE
-    truth.write_text(
-        "ImageId,TileBuildingId,PolygonWKT_Pix,Mean_Building_Height,Median_Building_Height,StdDev_Building_Height\n"
-    )
+    write_truth(raw, {tile_id: [BUILDING_PX] for tile_id in tile_ids})
     return raw
 
 
@@ -94,6 +93,18 @@ def write_labels(raw: Path, tile_id: str, features: list[dict], crs: str = "urn:
     path.parent.mkdir(parents=True, exist_ok=True)
     content = {"type": "FeatureCollection", "crs": {"type": "name", "properties": {"name": crs}}, "features": features}
     path.write_text(json.dumps(content))
+    return path
+
+
+def write_truth(raw: Path, outlines: dict[str, list[str]], newline: str = "\n", mark: str = "") -> Path:
+    """Writes the challenge's table: WKT of each tile's buildings, in pixels; `POLYGON EMPTY` where there is none."""
+    lines = ["ImageId,TileBuildingId,PolygonWKT_Pix,Mean_Building_Height,Median_Building_Height,StdDev_Building_Height"]
+    for tile_id, polygons in outlines.items():
+        lines += [f'{tile_id},{number},"{polygon}",9.5,9.5,0' for number, polygon in enumerate(polygons)]
+        lines += [] if polygons else [f"{tile_id},-1,POLYGON EMPTY,,,"]
+    path = raw / spacenet6.TRUTH_FILE
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes((mark + "".join(line + newline for line in lines)).encode())
     return path
 
 

@@ -7,9 +7,11 @@ import geopandas
 import numpy as np
 import pandas as pd
 import pytest
+import rasterio
 
 from sspipe.data import spacenet6
 from sspipe.data.catalog import index_tiles
+from sspipe.data.inspection import TileRequest, inspect_image
 from sspipe.errors import UserError
 from tests.data import small_scene
 from tests.data.small_scene import PIXEL_M, SIZE_PX, TILE_IDS, origin_of, write_image, write_labels, write_scene
@@ -21,7 +23,7 @@ STRIP = spacenet6.strip_of(FIRST)
 def index(raw, processes=1, **changes):
     """Indexes raw/ into an `out` folder beside it."""
     out = raw.parent / "out"
-    settings = {"size_px": SIZE_PX, "pixel_m": PIXEL_M, "processes": processes, **changes}
+    settings = {"size_px": SIZE_PX, "pixel_m": PIXEL_M, "max_left_out": 0.0, "processes": processes, **changes}
     outputs = {
         "out_catalog": out / "catalog.parquet",
         "out_footprints": out / "footprints.parquet",
@@ -72,14 +74,95 @@ def test_the_catalog_has_one_row_a_tile_with_what_its_files_say(raw):
     first = footprints.set_index("tile_id").loc[FIRST]
     assert (first["building_id"], first["height_m"], first.geometry.area) == (100, 9.5, 96)
 
-    assert report == {
+    counts = {
         "tiles": 6,
         "strips": 2,
         "orientation": {"0": 3, "1": 3},
+        "strip_orientation": {"0": 1, "1": 1},
         "no_data_fraction": 8 / SIZE_PX,
         "buildings": 6,
+        "distinct_buildings": 6,
         "footprints": {"kept": 6, "repaired": 0, "skipped": 0, "problems": []},
+        "left_out": {"count": 0, "share": 0.0, "reasons": {}, "tiles": []},
+        "other_files": [],
     }
+    assert {key: report[key] for key in counts} == counts
+
+
+def test_values_are_those_of_all_valid_pixels_of_all_tiles(raw):
+    _, _, report = index(raw)
+    for name, product, step in (("sar", spacenet6.SAR, 1), ("eo", spacenet6.EO, 16)):
+        images = []
+        for tile_id in TILE_IDS:
+            with rasterio.open(raw / image(product, tile_id)) as file:
+                images.append(file.read().reshape(4, -1).astype(np.float64))
+        pixels = np.concatenate(images, axis=1)
+        pixels = pixels[:, pixels.any(axis=0)]
+        for band, found in zip(pixels, report["values"][name]["bands"], strict=True):
+            assert (found["count"], found["min"], found["max"]) == (band.size, band.min(), band.max())
+            assert found["mean"] == pytest.approx(band.mean(), rel=1e-12)
+            assert found["std"] == pytest.approx(band.std(), rel=1e-12)
+            edges = np.arange(len(found["histogram"]) + 1) * step
+            assert found["histogram"] == np.histogram(band, edges)[0].tolist()
+
+
+def test_values_out_of_range_are_told_by_tile_and_do_no_harm(raw, capsys):
+    sar = np.full((4, SIZE_PX, SIZE_PX), 30, np.float32)
+    sar[0, 0, :3], sar[1, 0, 0] = 101, -1
+    write_image(raw, spacenet6.SAR, FIRST, sar, origin_of(0))
+    eo = np.full((4, SIZE_PX, SIZE_PX), 2200, np.uint16)  # beyond 11 bit by less than sharpening overshoots
+    eo[3, 1, 1] = 4095
+    write_image(raw, spacenet6.EO, FIRST, eo, origin_of(0))
+    catalog, _, report = index(raw)
+    assert report["values"]["sar"]["out_of_range"] == [{"tile_id": FIRST, "count": 4, "min": -1, "max": 101}]
+    assert report["values"]["eo"]["out_of_range"] == [{"tile_id": FIRST, "count": 1, "min": 2200, "max": 4095}]
+    assert catalog.set_index("tile_id").loc[FIRST, ["sar_out_of_range", "eo_out_of_range"]].tolist() == [4, 1]
+    told = capsys.readouterr().err
+    assert f"SAR values outside 0 to 100: 1, such as {FIRST}" in told
+    assert f"EO values outside 0 to 2250: 1, such as {FIRST}" in told
+
+
+def test_a_tile_of_no_data_alone_is_told_and_stays(raw, capsys):
+    write_image(raw, spacenet6.SAR, FIRST, np.zeros((4, SIZE_PX, SIZE_PX), np.float32), origin_of(0))
+    catalog, _, report = index(raw)
+    assert report["values"]["sar"]["empty_tiles"] == [FIRST] and report["values"]["eo"]["empty_tiles"] == []
+    assert catalog.set_index("tile_id").loc[FIRST, "sar_no_data_fraction"] == 1
+    assert f"tiles whose SAR image is no-data alone: 1, such as {FIRST}" in capsys.readouterr().err
+
+
+def test_areas_that_are_not_spacenets_are_told_where_no_edge_cuts_the_building(raw, capsys):
+    west, north = origin_of(0)
+    features = [small_scene.feature(number, west + 1, north - 9 * number, 10, 5) for number in (1, 2, 3)]
+    for each, origarea, truncated in zip(features, (50.2, 50.3, 400.0), (0, 0, 1), strict=True):
+        each["properties"] |= {"origarea": origarea, "truncated": truncated}
+    write_labels(raw, FIRST, features)
+    _, footprints, report = index(raw)
+    odd = {"tile_id": FIRST, "building_id": 2, "area_m2": pytest.approx(50), "origarea_m2": 50.3}
+    assert report["areas"]["disagreeing"] == [odd]  # 0.4 % is within SpaceNet's own rounding, 0.6 % is not
+    assert (report["areas"]["truncated"], report["areas"]["compared"]) == (1, 7)
+    assert report["areas"]["worst"] == pytest.approx(1 - 50 / 50.3)
+    assert footprints["truncated"].sum() == 1
+    assert f"origarea): 1, such as {FIRST} building 2" in capsys.readouterr().err
+
+
+def test_products_whose_pixels_differ_as_spacenets_do_are_one_tile(raw):
+    with rasterio.open(raw / image(spacenet6.SAR)) as sar, rasterio.open(raw / image(spacenet6.EO)) as eo:
+        assert sar.transform != eo.transform and (sar.transform.c, sar.transform.f) == (eo.transform.c, eo.transform.f)
+    index(raw)
+
+
+@pytest.mark.parametrize(
+    ("product", "pixel_m", "side_px"),
+    [("PS-RGB", 0.49999648, 900), ("PAN", 0.49999346, 900), ("RGBNIR", 1.0000483, 450), ("PS-RGBNIR", 0.4999981, 900)],
+)
+def test_every_product_is_read_with_its_own_pixel_size_and_shape(tmp_path, product, pixel_m, side_px):
+    product = spacenet6.PRODUCTS[product]
+    pixels = np.ones((product.bands, side_px, side_px), product.dtype)
+    path = write_image(tmp_path, product, FIRST, pixels, origin_of(0))
+    with rasterio.open(path) as file:
+        assert file.transform.a == pytest.approx(pixel_m, rel=1e-9)
+    found, problems = inspect_image(TileRequest(tmp_path, FIRST, 900, PIXEL_M, None), product)
+    assert problems == [] and found.origin_m == origin_of(0) and found.no_data_fraction == 0
 
 
 def test_several_processes_find_what_one_finds(raw):
@@ -122,7 +205,7 @@ def test_tiles_without_any_building_are_tiles_like_others(raw):
     catalog, footprints, report = index(raw)
     assert catalog["building_count"].sum() == report["buildings"] == len(footprints) == 0
     assert footprints.crs.to_epsg() == 32631
-    assert footprints.columns.tolist() == ["tile_id", "building_id", "height_m", "geometry"]
+    assert {"tile_id", "building_id", "height_m", "geometry"} <= set(footprints.columns)
 
 
 def test_a_truncated_tile_is_noticed_though_its_header_is_whole(raw):
@@ -174,17 +257,12 @@ def test_an_eo_image_of_another_place_is_refused(raw):
     assert f"{image(spacenet6.EO)}: its corner is at" in refusal(raw)
 
 
-def test_values_that_are_not_numbers_are_refused(raw):
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf, 7e4, -7e4])
+def test_values_that_cannot_be_packed_are_refused(raw, value):
     pixels = np.ones((4, SIZE_PX, SIZE_PX), np.float32)
-    pixels[1, 2, 3] = np.nan
+    pixels[1, 2, 3] = value
     write_image(raw, spacenet6.SAR, FIRST, pixels, origin_of(0))
-    assert f"{image(spacenet6.SAR)}: values that are not finite: 1" in refusal(raw)
-
-
-@pytest.mark.parametrize("product", [spacenet6.EO, spacenet6.LABELS], ids=lambda product: product.folder)
-def test_a_missing_product_is_told_with_the_file_that_was_expected(raw, product):
-    (raw / image(product)).unlink()
-    assert f"{image(product)}: is missing" in refusal(raw)
+    assert f"{image(spacenet6.SAR)}: values that are not finite, or beyond 65504: 1" in refusal(raw)
 
 
 def test_labels_that_cannot_be_read_are_told(raw):
@@ -192,11 +270,17 @@ def test_labels_that_cannot_be_read_are_told(raw):
     assert f"{image(spacenet6.LABELS)}: is not JSON" in refusal(raw)
 
 
-def test_a_strip_missing_from_the_orientation_file_is_told_once_with_its_tiles(raw):
-    small_scene.write_orientations(raw, f"{STRIP} 1\n")
+def test_labels_in_degrees_are_told_though_they_say_they_are_in_metres(raw):
+    write_labels(raw, FIRST, [small_scene.feature(1, 4.3353, 51.8885, 0.0002, 0.0001)])
     message = refusal(raw)
-    assert f"SAR_orientations.txt: no line for strip {spacenet6.strip_of(TILE_IDS[-1])} (3 tiles)" in message
-    assert "expected `20190804111851_20190804112030 0` or `20190804111851_20190804112030 1`; add the line" in message
+    assert f"{image(spacenet6.LABELS)}: coordinates are degrees, such as 4.3353, 51.8885" in message
+    assert "expected GeoJSON in EPSG:32631 (m)" in message and "reproject them to EPSG:32631" in message
+
+
+def test_labels_of_another_place_are_told_and_do_not_become_a_tile_without_buildings(raw):
+    west, north = origin_of(0)
+    write_labels(raw, FIRST, [small_scene.feature(1, north, west, 10, 10)])  # axes swapped
+    assert "km away from its tile" in refusal(raw)
 
 
 def test_an_orientation_that_is_neither_0_nor_1_is_told_with_its_line(raw):
@@ -209,32 +293,13 @@ def test_a_missing_orientation_file_is_told(raw):
     assert "SAR_orientations.txt: is missing" in refusal(raw)
 
 
-def test_a_tile_that_is_there_twice_is_told(tmp_path):
-    raw = write_scene(tmp_path / "raw", [f"{STRIP}_tile_7", f"{STRIP}_tile_07"])
-    assert f"is the same tile as {STRIP}_tile_07" in refusal(raw)
-
-
 def test_all_problems_are_told_in_one_message(raw):
     rewrite(raw, spacenet6.SAR, bands=2)
-    (raw / image(spacenet6.EO, TILE_IDS[1])).unlink()
-    small_scene.write_orientations(raw, f"{STRIP} 1\n")
+    (raw / image(spacenet6.EO, TILE_IDS[1])).write_bytes(b"")
+    (raw / image(spacenet6.LABELS, TILE_IDS[2])).write_text("{")
     message = refusal(raw)
     assert "3 problems in 6 tiles" in message
-    assert all(word in message for word in ("2 bands", "is missing", "no line for strip"))
-
-
-def test_a_folder_without_tiles_is_told(tmp_path):
-    assert "there are no SAR tiles" in refusal(tmp_path / "raw")
-
-
-def test_files_left_out_are_told_but_do_no_harm(raw, capsys):
-    (raw / image(spacenet6.SAR)).with_suffix(".tif.aux.xml").write_text("<PAMDataset/>")
-    rewrite(raw, spacenet6.EO, FIRST).rename(raw / image(spacenet6.EO, f"{STRIP}_tile_999"))
-    rewrite(raw, spacenet6.EO, FIRST)
-    catalog, _, _ = index(raw)
-    assert len(catalog) == 6
-    told = capsys.readouterr().err
-    assert "left out because of their names: 1" in told and "PS-RGBNIR files left out, having no SAR image: 1" in told
+    assert all(word in message for word in ("2 bands", "cannot be read to its end", "is not JSON"))
 
 
 @pytest.mark.parametrize("table", ["catalog_table", "footprint_table", "summarize"])

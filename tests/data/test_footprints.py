@@ -86,7 +86,18 @@ def test_a_footprint_wholly_outside_its_tile_is_skipped_and_one_across_its_edge_
     assert (problems[0].building_id, problems[0].problem) == (1, "lies outside the tile")
 
 
-@pytest.mark.parametrize("text", ["", "\n", '{"type": "FeatureCollection", "features": []}'])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "\n",
+        "\ufeff",
+        '{"type": "FeatureCollection", "features": []}',
+        '{"type": "FeatureCollection", "features": null}',
+        '{"type": "FeatureCollection"}',
+        "{}",
+    ],
+)
 def test_a_file_of_nothing_means_no_buildings(tmp_path, text):
     path = tmp_path / "labels.geojson"
     path.write_text(text)
@@ -106,7 +117,10 @@ def test_a_label_file_in_another_crs_is_refused(tmp_path):
         read_footprints(path, "tile", None)
 
 
-@pytest.mark.parametrize("content", ['{"type": "Feature', "[]", '{"features": 3}', "[" * 200_000, "9" * 5000])
+@pytest.mark.parametrize(
+    "content",
+    ['{"type": "Feature', "[]", '{"type": "Feature", "geometry": null}', '{"features": 3}', "[" * 200_000, "9" * 5000],
+)
 def test_a_label_file_that_is_no_geojson_is_refused(tmp_path, content):
     path = tmp_path / "labels.geojson"
     path.write_text(content)
@@ -142,3 +156,36 @@ def test_a_crs_of_another_form_is_refused(tmp_path, crs):
     path.write_text(json.dumps({"crs": crs, "features": []}))
     with pytest.raises(LabelError, match="CRS is"):
         read_footprints(path, "tile", None)
+
+
+def test_a_byte_order_mark_hides_no_building(tmp_path):
+    path = write_labels(tmp_path, TILE_IDS[0], [feature(1, 10, 10, 5, 5)])
+    path.write_text("\ufeff" + path.read_text(), encoding="utf-8")
+    assert len(read_footprints(path, "tile", None)[0]) == 1
+
+
+@pytest.mark.parametrize(("corner", "told"), [((4.33, 51.88), "coordinates are degrees"), ((900, 80), "0.9 km away")])
+def test_footprints_far_from_their_tile_are_a_mistake_and_not_a_tile_without_buildings(tmp_path, corner, told):
+    path = write_labels(tmp_path, TILE_IDS[0], [feature(1, 10, 600, 5, 5), feature(2, *corner, 0.001, 0.001)])
+    with pytest.raises(LabelError, match=told):
+        read_footprints(path, "tile", (0.0, 650.0, 100.0))
+
+
+def test_the_area_that_spacenet_gives_and_whether_an_edge_cuts_the_building_are_kept(tmp_path):
+    features = [feature(1, 10, 10, 5, 5), feature(2, 10, 10, 5, 5), feature(3, 10, 10, 5, 5)]
+    features[0]["properties"] |= {"origarea": 25.01, "truncated": 0}
+    features[1]["properties"] |= {"origarea": "400", "truncated": 1}
+    features[2]["properties"] = {}
+    footprints, _ = read_footprints(write_labels(tmp_path, TILE_IDS[0], features), "tile", None)
+    assert [(str(each.origarea_m2), each.truncated) for each in footprints] == [
+        ("25.01", False),
+        ("400.0", True),
+        ("nan", False),
+    ]
+
+
+def test_a_courtyard_stays_a_hole(tmp_path):
+    hole = [[2, 2, 0], [4, 2, 0], [4, 4, 0], [2, 4, 0], [2, 2, 0]]
+    path = write_labels(tmp_path, TILE_IDS[0], [footprint(1, polygon(SQUARE, hole))])
+    (found,), _ = read_footprints(path, "tile", None)
+    assert shapely.from_wkb(found.wkb).area == 96 and not shapely.from_wkb(found.wkb).has_z

@@ -31,6 +31,7 @@ def indexed(tmp_path_factory):
         raw=folder / "raw",
         size_px=SIZE_PX,
         pixel_m=PIXEL_M,
+        max_left_out=0.0,
         out_catalog=folder / "catalog.parquet",
         out_footprints=folder / "footprints.parquet",
         out_report=folder / "catalog.json",
