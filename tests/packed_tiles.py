@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 
 from sspipe.files import write_json
+from sspipe.pack.identity import pack_digest
 
 SIZE, PADDED = 60, 64
 
@@ -60,6 +61,12 @@ def packed(tmp_path_factory):
     statistics = root / "spatial.json"
     write_json(
         statistics,
-        {"views": {"sar": {"mean": [26] * 4, "std": [5] * 4}, "eo": {"mean": [330] * 4, "std": [130] * 4}}},
+        {
+            "split": "spatial",
+            "subset": "train",
+            "tiles": 10,
+            "pack": pack_digest(manifests),
+            "views": {"sar": {"mean": [26] * 4, "std": [5] * 4}, "eo": {"mean": [330] * 4, "std": [130] * 4}},
+        },
     )
     return SimpleNamespace(root=root, manifests=manifests, split=split, statistics=statistics, tile_ids=tile_ids)

@@ -78,9 +78,7 @@ class PackedTiles:
             UserError: the shard's file is damaged.
         """
         shard, row, _ = self._place[sample]
-        if (shard, name) not in self._maps:
-            self._maps[shard, name] = self._opened(shard, name)
-        array, path, size = self._maps[shard, name]
+        array, path, size = self._map(shard, name)
         # Reading a mapped file that was cut since would end the process by SIGBUS, without a word.
         if _size(path) != size:
             raise UserError(f"{path}: was changed or removed while it was in use; {_REMEDY}")
@@ -94,6 +92,21 @@ class PackedTiles:
         """
         for position, sample in enumerate(samples):
             np.copyto(out[position], self.row(sample, name), casting="no")
+
+    def open_all(self, names: Sequence[Array]) -> None:
+        """Opens the files that the tiles are in, so that a damaged one is found at once.
+
+        Raises:
+            UserError: a shard's file is damaged.
+        """
+        for shard in sorted({shard for shard, _, _ in self._place}):
+            for name in names:
+                self._map(shard, name)
+
+    def _map(self, shard: int, name: Array) -> tuple[NDArray[Any], Path, int]:
+        if (shard, name) not in self._maps:
+            self._maps[shard, name] = self._opened(shard, name)
+        return self._maps[shard, name]
 
     def _opened(self, shard: int, name: Array) -> tuple[NDArray[Any], Path, int]:
         path = self._folders[shard] / f"{name}.npy"

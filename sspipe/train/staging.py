@@ -19,6 +19,7 @@ from typing import Any, NamedTuple
 from sspipe.errors import UserError
 from sspipe.files import read_json
 from sspipe.log import progress, say, warn
+from sspipe.pack.identity import pack_digest
 from sspipe.train.dataset import Array
 
 _GIB = 2**30
@@ -75,26 +76,14 @@ def staged(manifests: Sequence[Path], arrays: Sequence[Array], scratch: Path | N
         scratch.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UserError(f"training.scratch: {scratch}: no folder can be made there ({error.strerror})") from None
+    name = f"sspipe-{os.getuid()}-{pack_digest(manifests)}"
     contents = {manifest: read_json(manifest) for manifest in manifests}
-    name = f"sspipe-{os.getuid()}-{_digest(contents)}"
     _remove_abandoned(scratch)
     with _in_use(scratch / name) as folder:
         places = {manifest.parent: folder / str(number) for number, manifest in enumerate(contents)}
         with _locked(folder / "copying.lock"):
             _copy_missing(_files(contents, arrays, places), scratch)
         yield places
-
-
-def _digest(contents: Mapping[Path, Any]) -> str:
-    """Names a pack by what its files hold, wherever it lies."""
-    digest = hashlib.sha256()
-    for manifest, content in contents.items():
-        try:
-            for name, about in sorted(content["files"].items()):
-                digest.update(f"{name} {about['sha256']}\n".encode())
-        except (KeyError, TypeError, AttributeError) as error:
-            raise UserError(f"{manifest}: not a shard's manifest ({error!r}); run the target `data` again") from None
-    return digest.hexdigest()[:16]
 
 
 def _files(contents: Mapping[Path, Any], arrays: Sequence[Array], places: Mapping[Path, Path]) -> list[_File]:

@@ -1,0 +1,203 @@
+"""What is checked before hours of training: the GPU, the pack, and whether a batch fits; with what to do about it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from sspipe.errors import UserError
+from sspipe.files import read_json
+from sspipe.log import say
+from sspipe.models.build import build_network
+from sspipe.models.unet16 import IN_CHANNELS, LEVELS, OUT_CHANNELS
+from sspipe.pack.identity import pack_digest
+from sspipe.train.dataset import Array, PackedTiles
+from sspipe.train.losses import segmentation_loss
+from sspipe.train.precision import Precision
+from sspipe.variants import Variant
+
+_AGREEING = ("shards", "size_px", "padded_px", "orientation", "border_px")
+
+
+def early_checks(
+    *,
+    device: torch.device,
+    variant: Variant,
+    precision: Precision,
+    images: int,
+    manifests: Sequence[Path],
+    statistics: Path,
+    split: str,
+    train_tiles: PackedTiles,
+) -> None:
+    """Makes all checks of this module; a training calls it first, before it puts anything on its device.
+
+    Args:
+        device: this rank's.
+        variant: that is trained.
+        precision: that it is trained in.
+        images: of one view that the device takes at once: the rank's share of a batch, or the micro-batch.
+        manifests: `pack/{shard}/manifest.json` of every shard.
+        statistics: `statistics/{split}.json`.
+        split: its name.
+        train_tiles: of the split.
+
+    Raises:
+        UserError: what is wrong, and the remedy.
+    """
+    refuse_unsupported_gpu(device)
+    arrays: set[Array] = {view for stage in variant.stages for view in stage.views}
+    refuse_incomplete_pack(manifests, sorted({*arrays, "masks"}), statistics, split, train_tiles)
+    refuse_batch_that_does_not_fit(
+        variant, size_px=train_tiles.padded_px, images=images, precision=precision, device=device
+    )
+
+
+def refuse_unsupported_gpu(device: torch.device) -> None:
+    """Checks that this build of torch has kernels for the GPU; on a CPU there is nothing to check.
+
+    A build holds machine code for some architectures (sm_80 also runs on 8.6, its own major version) and PTX for some
+    (compute_90), which the driver compiles for any newer GPU.
+
+    Raises:
+        UserError: there are none, and what to install.
+    """
+    if device.type != "cuda":
+        return
+    major, minor = torch.cuda.get_device_capability(device)
+    built = torch.cuda.get_arch_list()
+    if any(_runs_on(architecture, major, minor) for architecture in built):
+        return
+    name = torch.cuda.get_device_name(device)
+    remedy = (
+        "install the build that has them: pip install -r envs/v100.txt"
+        if major == 7
+        else "install a build of torch that has them (pytorch.org lists builds by CUDA version)"
+    )
+    raise UserError(
+        f"{name} has compute capability {major}.{minor}, and torch {torch.__version__} has no kernels for it "
+        f"(it has {', '.join(built) or 'none for any GPU'}); {remedy}"
+    )
+
+
+def _runs_on(architecture: str, major: int, minor: int) -> bool:
+    kind, _, number = architecture.partition("_")
+    digits = number.rstrip("af")  # sm_90a and sm_100f are for one architecture or family alone
+    if not digits.isdigit():
+        return False
+    built = int(digits[:-1]), int(digits[-1])
+    if kind == "compute":
+        return built <= (major, minor)
+    if number.endswith("a"):
+        return built == (major, minor)
+    return built[0] == major and built[1] <= minor
+
+
+def refuse_incomplete_pack(
+    manifests: Sequence[Path], arrays: Sequence[Array], statistics: Path, split: str, train_tiles: PackedTiles
+) -> None:
+    """Checks that all shards are there, of one packing and of the right form, and that the statistics are theirs.
+
+    Sizes and headers are read, and no pixels: checksums were compared when the statistics were computed.
+
+    Args:
+        manifests: `pack/{shard}/manifest.json` of every shard.
+        arrays: those that the run reads.
+        statistics: `statistics/{split}.json`.
+        split: its name.
+        train_tiles: of the split.
+
+    Raises:
+        UserError: names the file, and what to do.
+    """
+    first: dict[str, Any] = read_json(manifests[0])
+    numbers = []
+    for manifest in manifests:
+        content = read_json(manifest)
+        for key in _AGREEING:
+            if content.get(key) != first.get(key):
+                raise UserError(
+                    f"{manifest}: {key} is {content.get(key)}, and {manifests[0]} has {first.get(key)}: the shards "
+                    "are not of one packing; delete the folder pack and run the target `data` again"
+                )
+        numbers.append(content.get("shard"))
+    missing = sorted(set(range(first.get("shards", len(manifests)))) - set(numbers))
+    if missing or len(numbers) != len(set(numbers)):
+        what = f"shard {missing[0]} is missing" if missing else "a shard is given twice"
+        raise UserError(f"{manifests[0].parent.parent}: {what} of {first['shards']}; run the target `data` again")
+    train_tiles.open_all(arrays)
+
+    about = read_json(statistics)
+    expected = {"split": split, "tiles": len(train_tiles), "pack": pack_digest(manifests)}
+    for key, value in expected.items():
+        if about.get(key) != value:
+            raise UserError(
+                f"{statistics}: {key} is {about.get(key)}, and this run's is {value}: these are not the statistics of "
+                "this pack and split; delete the file and run the target `data` again"
+            )
+
+
+def refuse_batch_that_does_not_fit(
+    variant: Variant, *, size_px: int, images: int, precision: Precision, device: torch.device
+) -> None:
+    """Takes one step at full size with a network of the variant's kind; on a CPU nothing is tried.
+
+    Args:
+        variant: its network, its stage with most views, its loss.
+        size_px: sides of a packed tile.
+        images: of one view, that the device takes at once.
+        precision: of the run.
+        device: of the run.
+
+    Raises:
+        UserError: they do not fit, and how many do.
+    """
+    if device.type != "cuda":
+        return
+    fitting = images
+    while fitting and not _fits(variant, size_px, fitting, precision, device):
+        fitting //= 2
+    total = torch.cuda.get_device_properties(device).total_memory / 2**30
+    if fitting == images:
+        peak = torch.cuda.max_memory_allocated(device) / 2**30
+        torch.cuda.reset_peak_memory_stats(device)
+        say(f"a step with {images} images of {size_px} px takes {peak:.1f} of the GPU's {total:.1f} GiB")
+        return
+    remedy = (
+        f"set training.micro_batch_size to {fitting}, which fits (gradients are added up: the result stays the same)"
+        if fitting
+        else "not even one fits: use a GPU with more memory, or a smaller model.width or tiles.padded_px"
+    )
+    raise UserError(
+        f"{images} images of {size_px} px at once do not fit in the {total:.1f} GiB of "
+        f"{torch.cuda.get_device_name(device)} in {precision.name}; {remedy}"
+    )
+
+
+def _fits(variant: Variant, size_px: int, images: int, precision: Precision, device: torch.device) -> bool:
+    try:
+        _step(variant, size_px, images, precision, device)
+    except torch.OutOfMemoryError:
+        return False
+    finally:
+        torch.cuda.empty_cache()  # the step's tensors are gone by now
+    return True
+
+
+def _step(variant: Variant, size_px: int, images: int, precision: Precision, device: torch.device) -> None:
+    """One step with Adam, whose moments are twice as large as the network."""
+    network = build_network(variant.model.model_copy(update={"vgg16_weights": None}), seed=0).to(device)
+    network.to(memory_format=torch.channels_last)  # type: ignore[call-overload] # missing in torch's stubs
+    stage = max(variant.stages, key=lambda stage: len(stage.views))
+    optimizer = torch.optim.Adam(network.parameters())
+    image = torch.zeros((images, IN_CHANNELS, size_px, size_px), device=device)
+    masks = torch.zeros((images, OUT_CHANNELS, size_px, size_px), device=device)
+    views: dict[str, torch.Tensor] = {view: image.to(memory_format=torch.channels_last) for view in stage.views}
+    psi = torch.ones((len(views), images, LEVELS), dtype=torch.bool, device=device)
+    with precision.autocast():
+        loss = segmentation_loss(network(views, psi), masks, variant.loss)
+    loss.total.mean().backward()
+    optimizer.step()
