@@ -154,7 +154,7 @@ def _train(stage: StageAdder) -> None:
 
 
 def _predict(stage: StageAdder) -> None:
-    sub = stage("predict-tiles", "predict.inference:predict_tiles", "probabilities on the test tiles")
+    sub = stage("predict-tiles", "predict.inference:predict_tiles", "probabilities on the test or validation tiles")
     _path(sub, "--model", "weights")
     _path(sub, "--record", "train.json of the same run")
     _path(sub, "--split-table", "the split's table")
@@ -162,6 +162,7 @@ def _predict(stage: StageAdder) -> None:
     _paths(sub, "--packs", "manifest.json of every shard")
     _number(sub, "--batch-size", "tiles at a time", int)
     _number(sub, "--threads", "CPU threads", int)
+    sub.add_argument("--subset", choices=("test", "validation"), default="test", help="which tiles of the split")
     _path(sub, "--out", "probabilities.npy to write")
 
     sub = stage("extract-polygons", "predict.polygons:extract_polygons", "footprints from probabilities")

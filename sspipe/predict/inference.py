@@ -32,9 +32,10 @@ def predict_tiles(
     batch_size: int,
     threads: int,
     workers: int = 1,
+    subset: str = "test",
     out: Path,
 ) -> None:
-    """Predicts every test tile: the stage `predict-tiles`.
+    """Predicts every tile of one subset: the stage `predict-tiles`.
 
     Args:
         model: weights, safetensors.
@@ -45,6 +46,7 @@ def predict_tiles(
         batch_size: tiles at a time.
         threads: CPU threads of torch.
         workers: threads that read tiles ahead.
+        subset: `test`, or `validation` for choosing how footprints are made.
         out: `(N, 2, S, S)` float16 probabilities of interior and border, each tile in its own grid (not rotated, not
             padded); which tile is which row stands in a JSON file of the same name.
 
@@ -59,10 +61,10 @@ def predict_tiles(
         raise UserError(f"{record}: lacks {', '.join(sorted(missing))}, so it is not a run's record; train it again")
     variant = validated(Variant, trained["settings"], str(record))
     network = load_network(model, variant.model, device)
-    tiles = PackedTiles(packs, read_subset(split_table, "test"))
+    tiles = PackedTiles(packs, read_subset(split_table, subset))
     standardise = Standardiser(read_json(statistics), device)
     name = f"{trained['split']}/{trained['variant']} seed {trained['seed']}"
-    say(f"{name}: predicting {len(tiles)} test tiles from {variant.test_view.upper()}")
+    say(f"{name}: predicting {len(tiles)} {subset} tiles from {variant.test_view.upper()}")
 
     with whole_file(out) as partial:
         shape = (len(tiles), 2, tiles.size_px, tiles.size_px)
@@ -83,6 +85,7 @@ def predict_tiles(
             "split": trained["split"],
             "variant": trained["variant"],
             "seed": trained["seed"],
+            "subset": subset,
             "view": variant.test_view,
             "size_px": tiles.size_px,
             "tile_ids": list(tiles.tile_ids),
