@@ -7,12 +7,13 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
+
+from isal import isal_zlib
 
 from sspipe.data.byte_progress import MIB, ByteProgress, human_bytes
 from sspipe.data.outage import Outage, StoppedError, TransientError
 from sspipe.data.partial_download import PartialDownload
-from sspipe.data.remote import Remote, Source
+from sspipe.data.remote import Remote, Source, StoreHash
 from sspipe.errors import UserError
 from sspipe.log import say
 
@@ -25,24 +26,12 @@ VERIFIERS = 4  # threads that compare what an earlier run left
 STOP_S = 2.0  # that connections are given to end by themselves
 
 
-@dataclass(frozen=True)
-class Digests:
-    """Of everything that was received: sha256, md5 where the store has one to compare, md5 of each part."""
-
-    sha256: str
-    md5: str | None
-    part_md5s: list[str]
-
-
 def part_bytes(remote: Remote, connections: int) -> int:
-    """Chooses the size of parts: the store's own if it suits, so that their md5s can be compared with the ETag."""
+    """Chooses the size of the parts that are fetched one by one."""
     if not remote.ranges:
         return max(remote.size, 1)
-    finest = remote.size // (PARTS_PER_CONNECTION * connections)
-    stores = remote.digest.part_bytes if remote.digest else None
-    if stores and stores <= max(finest, SMALLEST_PART) and stores <= 2 * LARGEST_PART:
-        return stores
-    return min(max(finest // SMALLEST_PART * SMALLEST_PART, SMALLEST_PART), LARGEST_PART)
+    whole_blocks = remote.size // (PARTS_PER_CONNECTION * connections) // SMALLEST_PART * SMALLEST_PART
+    return min(max(whole_blocks, SMALLEST_PART), LARGEST_PART)
 
 
 class Download:
@@ -55,6 +44,7 @@ class Download:
         outage: what to do when the source fails.
         connections: ranges fetched at once.
         stop: shared with `outage`; set when the run fails or is interrupted.
+        compare: what to compare with the store's own digest; at half of sha256's speed, it is left out if not needed.
     """
 
     def __init__(
@@ -65,6 +55,7 @@ class Download:
         outage: Outage,
         connections: int,
         stop: threading.Event,
+        compare: StoreHash | None = None,
     ) -> None:
         self._source = source
         self._remote = remote
@@ -76,19 +67,17 @@ class Download:
         self._failure: BaseException | None = None
         self._fetched = 0  # bytes, of this run
         self._sha256 = hashlib.sha256()
-        single = remote.digest is not None and remote.digest.part_bytes is None
-        self._md5 = hashlib.md5(usedforsecurity=False) if single else None
+        self._compare = compare
 
-    def run(self) -> Digests:
-        """Returns when every byte is on disk and hashed.
+    def run(self) -> str:
+        """Returns the sha256 (hex) when every byte is on disk and hashed.
 
         Raises:
             UserError: the source or the disk failed for good; what is there is kept.
         """
         self._verify_what_is_there()
         self._fetch_the_rest()
-        md5s = [self._partial.done[number] for number in range(self._partial.parts)]
-        return Digests(self._sha256.hexdigest(), self._md5.hexdigest() if self._md5 else None, md5s)
+        return self._sha256.hexdigest()
 
     def damaged(self) -> list[int]:
         """Finished parts whose bytes on disk are not those that were received."""
@@ -140,7 +129,7 @@ class Download:
     def _fetch(self, number: int) -> None:
         """Fetches one part; after a failure it goes on from the byte where it stopped."""
         begin, end = self._partial.span(number)
-        at, digest = begin, hashlib.md5(usedforsecurity=False)
+        at, crc32 = begin, 0
         while at < end:
             try:
                 for chunk in self._source.read(self._remote, at, end):
@@ -149,7 +138,7 @@ class Download:
                     if at + len(chunk) > end:
                         raise UserError(f"{self._remote.where}: the server sent more bytes than it promised; run again")
                     self._partial.write(at, chunk)
-                    digest.update(chunk)
+                    crc32 = isal_zlib.crc32(chunk, crc32)
                     at += len(chunk)
                     self._outage.over()
                     with self._changed:
@@ -161,8 +150,8 @@ class Download:
                 if not self._remote.ranges:
                     with self._changed:
                         self._fetched -= at - begin
-                    at, digest = begin, hashlib.md5(usedforsecurity=False)
-        self._partial.finish(number, digest.hexdigest())
+                    at, crc32 = begin, 0
+        self._partial.finish(number, crc32)
         with self._changed:
             self._changed.notify_all()
 
@@ -178,8 +167,8 @@ class Download:
                 if self._stop.is_set():
                     return
                 self._sha256.update(chunk)
-                if self._md5 is not None:
-                    self._md5.update(chunk)
+                if self._compare is not None:
+                    self._compare.update(chunk)
 
     def _run_threads(self, tasks: list[Callable[[], None]], look: Callable[[], None]) -> None:
         """Runs each task in a thread, looking after them from this one, which is the one that signals interrupt."""

@@ -14,14 +14,15 @@ from types import FrameType
 from typing import TYPE_CHECKING
 
 from sspipe.data.byte_progress import MIB, ByteProgress, human_bytes
+from sspipe.data.remote import READ_BYTES, Remote, StoreHash
 from sspipe.errors import UserError
 from sspipe.files import make_parent
 from sspipe.log import say, warn
 
 if TYPE_CHECKING:
-    from sspipe.data.download import Digests, Download
+    from sspipe.data.download import Download
     from sspipe.data.partial_download import PartialDownload
-    from sspipe.data.remote import Remote, Source
+    from sspipe.data.remote import Source
 
 # The products in use (12.96 MB of radar, 6.48 MB of optical image a tile) are 66 GB of the real archive's 42.
 UNPACKED_SHARE = 1.6
@@ -121,9 +122,11 @@ def _download(
             )
             connections = 1
         say(f"fetch_archive: {remote.where}, {human_bytes(remote.size)} over {connections} connections")
-        download = Download(source, remote, partial, outage, connections, stop)
-        digests = download.run()
-        said = _verify(remote, partial, download, digests, sha256)
+        compare = StoreHash(remote.digest.part_bytes) if remote.digest and sha256 is None else None
+        download = Download(source, remote, partial, outage, connections, stop, compare)
+        digest = download.run()
+        agrees = remote.digest.agrees(compare.hexdigest()) if remote.digest and compare else None
+        said = _verify(remote, partial, download, digest, sha256, agrees)
         partial.take_name()
     say(f"fetch_archive: {out} is whole: {said}")
 
@@ -157,18 +160,19 @@ def _closed_when_it_ends(partial: PartialDownload, stop: threading.Event) -> Ite
             signal.signal(number, handler)
 
 
-def _verify(remote: Remote, partial: PartialDownload, download: Download, digests: Digests, sha256: str | None) -> str:
+def _verify(
+    remote: Remote, partial: PartialDownload, download: Download, digest: str, sha256: str | None, agrees: bool | None
+) -> str:
     """Compares what came with what is known of it; returns in words what agreed.
 
     Raises:
         UserError: it is something else. What cannot be used is gone, so that the next run fetches it anew.
     """
-    agrees = remote.digest.agrees(digests.md5, digests.part_md5s, partial.part_bytes) if remote.digest else None
-    if sha256 is not None and digests.sha256 == sha256:
+    if sha256 is not None and digest == sha256:
         return "its sha256 is archive.sha256"
     if sha256 is None and agrees is not False:
         checked = "its size and the store's own md5 agree" if agrees else "its size agrees, and no checksum was at hand"
-        return f"{checked}; archive.sha256 is not set, so pin what came: sha256 {digests.sha256}"
+        return f"{checked}; archive.sha256 is not set, so pin what came: sha256 {digest}"
     damaged = download.damaged()
     if damaged:
         partial.forget(damaged)
@@ -176,8 +180,8 @@ def _verify(remote: Remote, partial: PartialDownload, download: Download, digest
             f"{partial.path}: {len(damaged)} parts changed on disk after they were written; run again: they alone are "
             "fetched again. If it happens twice, look after the disk"
         )
-    wrong = f"{remote.where}: what came has sha256 {digests.sha256}"
-    if agrees:
+    wrong = f"{remote.where}: what came has sha256 {digest}"
+    if sha256 is not None and _is_what_the_store_holds(remote, partial):
         raise UserError(
             f"{wrong}, not {sha256} (archive.sha256), and is what the source holds, as the md5 that it keeps agrees: "
             f"correct archive.sha256, or name another source. What came is kept in {partial.path}"
@@ -188,6 +192,17 @@ def _verify(remote: Remote, partial: PartialDownload, download: Download, digest
         f"{wrong}{pinned}: it was damaged on the way, or is another archive. It was removed; run again to fetch it "
         "anew, over https if this was http, and check archive.sha256 if it happens twice"
     )
+
+
+def _is_what_the_store_holds(remote: Remote, partial: PartialDownload) -> bool:
+    if remote.digest is None:
+        return False
+    ours = StoreHash(remote.digest.part_bytes)
+    with ByteProgress("fetch_archive: comparing with the store's md5", remote.size) as progress:
+        for done, chunk in enumerate(partial.read(0, remote.size), start=1):
+            ours.update(chunk)
+            progress.reach(min(done * READ_BYTES, remote.size))
+    return remote.digest.agrees(ours.hexdigest()) is True
 
 
 def _refuse_small_disk(folder: Path, size: int, held: int) -> None:

@@ -1,15 +1,14 @@
 """The part of a download that is on disk: its bytes, and a journal of what is known to be whole.
 
 `OUT.part` has the object's bytes at their places; `OUT.part.journal` has one line of JSON for the object's identity and
-one for every finished part with its md5. Lines are believed only as far as the bytes agree with them, so that no order
-of writing to disk needs to be kept: whatever a kill or a power failure leaves can be gone on from.
+one for every finished part with its CRC-32. Lines are believed only as far as the bytes agree with them, so that no
+order of writing to disk needs to be kept: whatever a kill or a power failure leaves can be gone on from.
 """
 
 from __future__ import annotations
 
 import errno
 import fcntl
-import hashlib
 import json
 import os
 import threading
@@ -18,6 +17,8 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
+
+from isal import isal_zlib
 
 from sspipe.data.remote import READ_BYTES, Remote
 from sspipe.errors import UserError
@@ -50,7 +51,7 @@ class PartialDownload:
         self._lock = threading.Lock()
         self._journal: int | None = None
         self._identity: Identity | None = None
-        self.done: dict[int, str] = {}  # md5 of each finished part
+        self.done: dict[int, int] = {}  # CRC-32 of each finished part
         self._file = _locked(self.path)
 
     @property
@@ -92,7 +93,7 @@ class PartialDownload:
         left = header is not None and os.fstat(self._file).st_size > 0
         if left and header is not None and _same(header, remote) and remote.ranges:
             self._identity = header
-            self.done = {number: md5 for number, md5 in lines.items() if 0 <= number < self.parts}
+            self.done = {number: crc32 for number, crc32 in lines.items() if 0 <= number < self.parts}
         else:
             if left and header is not None:
                 reason = "it is of another version or source" if remote.ranges else "the server cannot go on from it"
@@ -103,10 +104,10 @@ class PartialDownload:
     def matches(self, number: int) -> bool:
         """Whether a finished part's bytes on disk are those that were received."""
         begin, end = self.span(number)
-        digest = hashlib.md5(usedforsecurity=False)
+        found, crc32 = 0, 0
         for chunk in self.read(begin, end):
-            digest.update(chunk)
-        return digest.hexdigest() == self.done[number]
+            found, crc32 = found + len(chunk), isal_zlib.crc32(chunk, crc32)
+        return (found, crc32) == (end - begin, self.done[number])
 
     def forget(self, numbers: list[int]) -> None:
         """Takes parts for unfinished, and writes the journal anew with what remains."""
@@ -117,7 +118,7 @@ class PartialDownload:
     def rewrite_journal(self) -> None:
         """Writes the journal whole (a kill may have cut its last line) and leaves it open for more lines."""
         assert self._identity is not None
-        lines = [asdict(self._identity), *({"part": number, "md5": md5} for number, md5 in self.done.items())]
+        lines = [asdict(self._identity), *({"part": number, "crc32": crc32} for number, crc32 in self.done.items())]
         fresh = self._journal_path.with_name(self._journal_path.name + ".new")
         with self._disk_errors_told():
             fresh.write_text("".join(json.dumps(line) + "\n" for line in lines))
@@ -140,12 +141,12 @@ class PartialDownload:
             yield chunk
             begin += len(chunk)
 
-    def finish(self, number: int, md5: str) -> None:
+    def finish(self, number: int, crc32: int) -> None:
         """Journals a part whose bytes are all written."""
         assert self._journal is not None
         with self._lock, self._disk_errors_told():
-            os.write(self._journal, (json.dumps({"part": number, "md5": md5}) + "\n").encode())
-            self.done[number] = md5
+            os.write(self._journal, (json.dumps({"part": number, "crc32": crc32}) + "\n").encode())
+            self.done[number] = crc32
 
     def sync(self) -> None:
         """Sees to it that a power failure takes nothing that was written before."""
@@ -182,15 +183,15 @@ class PartialDownload:
             os.close(self._journal)
         os.close(self._file)
 
-    def _read_journal(self) -> tuple[Identity | None, dict[int, str]]:
-        """The identity and the md5 of each part; lines that were cut by a kill are passed over."""
+    def _read_journal(self) -> tuple[Identity | None, dict[int, int]]:
+        """The identity and the CRC-32 of each part; lines that were cut by a kill are passed over."""
         try:
             first, *others = self._journal_path.read_bytes().split(b"\n")
             header = Identity(**_object(first))
         except (OSError, TypeError):
             return None, {}
         entries = (_object(line) for line in others)
-        return header, {entry["part"]: entry["md5"] for entry in entries if {"part", "md5"} <= entry.keys()}
+        return header, {entry["part"]: entry["crc32"] for entry in entries if {"part", "crc32"} <= entry.keys()}
 
     @contextmanager
     def _disk_errors_told(self) -> Iterator[None]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -12,7 +12,7 @@ from sspipe.data.byte_progress import MIB
 from sspipe.data.outage import TransientError
 from sspipe.errors import UserError
 
-READ_BYTES = MIB  # at a time, from the network and from disk
+READ_BYTES = MIB // 4  # at a time, from the network and from disk: fits the processor's cache
 # Of one connection. A stalled one is given up after READ_TIMEOUT_S and opened anew.
 CONNECT_TIMEOUT_S = 15
 READ_TIMEOUT_S = 30
@@ -41,20 +41,51 @@ class StoreDigest:
     part_bytes: int | None
     known: bool
 
-    def agrees(self, whole_md5: str | None, part_md5s: Sequence[str], part_bytes: int) -> bool | None:
-        """Compares with what was read; None if that cannot tell.
+    def agrees(self, ours: str) -> bool | None:
+        """Compares with the digest of what came (see StoreHash); None if that cannot tell."""
+        return True if ours == self.text else (False if self.known else None)
 
-        Args:
-            whole_md5: of everything.
-            part_md5s: of parts of `part_bytes` each.
-            part_bytes: all but the last.
-        """
-        if self.part_bytes is None:
-            return None if whole_md5 is None else whole_md5 == self.text
-        if self.part_bytes != part_bytes:
-            return None
-        joined = hashlib.md5(b"".join(map(bytes.fromhex, part_md5s)), usedforsecurity=False).hexdigest()
-        return True if f"{joined}-{len(part_md5s)}" == self.text else (False if self.known else None)
+
+class StoreHash:
+    """Takes the digest that a store would keep of the bytes it is given in order.
+
+    Args:
+        part_bytes: of the store's parts; None for an object that was uploaded whole.
+    """
+
+    def __init__(self, part_bytes: int | None) -> None:
+        self._part_bytes = part_bytes
+        self._part, self._in_part = _md5(), 0
+        self._parts = _md5()
+        self._count = 0
+
+    def update(self, content: bytes) -> None:
+        """Goes on with more bytes."""
+        rest = memoryview(content)
+        while rest:
+            piece = rest if self._part_bytes is None else rest[: self._part_bytes - self._in_part]
+            self._part.update(piece)
+            self._in_part += len(piece)
+            rest = rest[len(piece) :]
+            if self._in_part == self._part_bytes:
+                self._end_part()
+
+    def hexdigest(self) -> str:
+        """The digest; nothing may be added after it."""
+        if self._part_bytes is None:
+            return self._part.hexdigest()
+        if self._in_part:
+            self._end_part()
+        return f"{self._parts.hexdigest()}-{self._count}"
+
+    def _end_part(self) -> None:
+        self._parts.update(self._part.digest())
+        self._part, self._in_part = _md5(), 0
+        self._count += 1
+
+
+def _md5() -> hashlib._Hash:
+    return hashlib.md5(usedforsecurity=False)
 
 
 @dataclass(frozen=True)
