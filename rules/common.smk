@@ -2,7 +2,7 @@
 import sys
 from functools import cache
 from pathlib import Path
-from shlex import quote
+from shlex import join, quote
 
 from snakemake.exceptions import WorkflowError
 
@@ -62,12 +62,23 @@ def split_flags(wildcards):
     )
 
 
+TRANSFER = {"connections", "outage_minutes", "ca_bundle"}
+
+
 def archive_flags():
-    """The flags of `fetch-archive`: where the archive is, and what it must be."""
-    given = CONFIG.archive.model_dump(
-        mode="json", exclude={"synthetic"}, exclude_none=True
-    )
-    return [
+    """The flags of `fetch-archive` that say where the archive is and what it must be."""
+    return flags_of(CONFIG.archive, exclude=TRANSFER | {"synthetic"})
+
+
+def transfer_flags():
+    """Those that say how it is fetched: a resource, as a change of parameters would fetch it anew."""
+    return flags_of(CONFIG.archive, include=TRANSFER)
+
+
+def flags_of(section, **chosen):
+    """A section's settings as flags of a stage, quoted for the shell."""
+    given = section.model_dump(mode="json", exclude_none=True, **chosen)
+    return join(
         word
         for key, value in given.items()
         for word in (f"--{key.replace('_', '-')}", str(value))

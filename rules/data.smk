@@ -36,8 +36,10 @@ else:
             "../envs/sspipe.yaml"
         params:
             flags=archive_flags(),
+        resources:
+            transfer=transfer_flags(),
         shell:
-            "python -m sspipe fetch-archive {params.flags:q} --out {output:q} > {log:q} 2>&1"
+            "python -m sspipe fetch-archive {params.flags} {resources.transfer} --out {output:q} > {log:q} 2>&1"
 
 
 rule unpack_archive:

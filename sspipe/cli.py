@@ -74,7 +74,7 @@ def _data(stage: StageAdder) -> None:
     _path(sub, "--out", "archive to write, .tar.gz")
 
     sub = stage("fetch-archive", "data.fetch:fetch_archive", "fetch the archive and verify it")
-    sub.add_argument("--source", choices=("s3", "file"), required=True)
+    sub.add_argument("--source", choices=("s3", "url", "file"), required=True)
     _path(sub, "--path", "archive on disk (source: file)", required=False)
     sub.add_argument("--endpoint-url", help="another S3 endpoint than the public cloud's")
     sub.add_argument("--region", default="us-east-1")
@@ -82,7 +82,10 @@ def _data(stage: StageAdder) -> None:
     sub.add_argument("--key", default="")
     _number(sub, "--size-bytes", "expected size", int, required=False)
     sub.add_argument("--sha256", help="expected checksum")
-    _path(sub, "--out", "archive to write, .tar.gz")
+    _number(sub, "--connections", "ranges fetched at once", int, required=False, default=8)
+    _number(sub, "--outage-minutes", "how long a silent source is tried again", required=False, default=15.0)
+    _path(sub, "--ca-bundle", "PEM file of the authorities that may vouch for the server", required=False)
+    _path(sub, "--out", "archive to write, .tar.gz; `OUT.part` beside it is gone on from")
 
     sub = stage("unpack-archive", "data.archive:unpack_archive", "unpack the products in use, safely")
     _path(sub, "--archive", "the .tar.gz")

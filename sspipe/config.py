@@ -33,20 +33,36 @@ class Synthetic(Section):
 class Archive(Section):
     """Where the archive comes from."""
 
-    source: Literal["s3", "file", "synthetic"] = "s3"
+    source: Literal["s3", "url", "file", "synthetic"] = "s3"
     path: Path | None = Field(None, description="archive already on disk, for source: file")
+    url: Annotated[str, Field(pattern=r"^https?://[^/]+/")] | None = Field(
+        None, description="of a mirror on a plain web server, for source: url"
+    )
     endpoint_url: str | None = Field(None, description="another S3 endpoint; null is the public cloud's own")
     region: str = "us-east-1"
     bucket: str = "spacenet-dataset"
     key: str = "spacenet/SN6_buildings/tarballs/SN6_buildings_AOI_11_Rotterdam_train.tar.gz"
     size_bytes: int | None = Field(None, gt=0, description="checked when given")
     sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")] | None = Field(None, description="checked when given")
+    # How it is fetched; a change of these fetches nothing anew.
+    connections: int = Field(
+        8, ge=1, le=64, description="ranges fetched at once: one connection to a far store seldom fills the line"
+    )
+    outage_minutes: float = Field(
+        15, ge=0, le=24 * 60, description="how long a source that gives nothing is tried again, minutes"
+    )
+    ca_bundle: Path | None = Field(
+        None,
+        description="PEM file of the authorities that may vouch for a store or mirror of your own; null: the usual",
+    )
     synthetic: Synthetic = Synthetic()
 
     @model_validator(mode="after")
     def _file_needs_path(self) -> Archive:
         if self.source == "file" and self.path is None:
             raise ValueError("source is `file`, so `archive.path` must name the archive")
+        if self.source == "url" and self.url is None:
+            raise ValueError("source is `url`, so `archive.url` must name the archive")
         return self
 
 

@@ -37,7 +37,7 @@ def whole_file(final: Path) -> Iterator[Path]:
     The temporary name keeps the suffix of `final` because format drivers choose by suffix.
     """
     final = Path(final)
-    _make_parent(final)
+    make_parent(final)
     _remove_leftovers(final)
     partial = _temporary(final, "partial")
     try:
@@ -56,7 +56,7 @@ def whole_folder(final: Path) -> Iterator[Path]:
     What was written is on the disk before the folder gets its name: after a power cut it is whole or not there.
     """
     final = Path(final)
-    _make_parent(final)
+    make_parent(final)
     _remove_leftovers(final)
     partial, replaced = _temporary(final, "partial"), _temporary(final, "replaced")
     partial.mkdir()
@@ -112,7 +112,7 @@ def read_json(path: Path) -> Any:
         raise UserError(f"{path}: not valid JSON ({error}); delete it and run again") from None
 
 
-def _make_parent(final: Path) -> None:
+def make_parent(final: Path) -> None:
     """Makes the folder that will hold `final`; one that cannot be written is told before hours of work, not after."""
     try:
         final.parent.mkdir(parents=True, exist_ok=True)
