@@ -82,7 +82,7 @@ def flags_of(section, **chosen):
         word
         for key, value in given.items()
         for word in (f"--{key.replace('_', '-')}", str(value))
-    ]
+    )
 
 
 def variant_settings(wildcards):

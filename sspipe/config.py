@@ -58,7 +58,7 @@ class Archive(Section):
     synthetic: Synthetic = Synthetic()
 
     @model_validator(mode="after")
-    def _file_needs_path(self) -> Archive:
+    def _source_is_named(self) -> Archive:
         if self.source == "file" and self.path is None:
             raise ValueError("source is `file`, so `archive.path` must name the archive")
         if self.source == "url" and self.url is None:
