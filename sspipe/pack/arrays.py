@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -10,6 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.lib import format as npy
 from numpy.typing import DTypeLike, NDArray
+
+from sspipe.errors import UserError
 
 
 class ArrayWriter:
@@ -36,7 +39,11 @@ class ArrayWriter:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._handle.close()
+        try:
+            self._handle.close()
+        except OSError as late:
+            if error is None:  # otherwise that was told first, and says the same
+                raise self._unwritable(late) from None
         assert error is not None or self._rows == self.shape[0], f"{self._path}: {self._rows} rows of {self.shape[0]}"
 
     def append(self, row: NDArray[Any]) -> None:
@@ -48,7 +55,10 @@ class ArrayWriter:
 
     def write(self, content: bytes | memoryview) -> None:
         """Writes bytes; numpy's header writer calls it as well."""
-        self._handle.write(content)
+        try:
+            self._handle.write(content)
+        except OSError as error:
+            raise self._unwritable(error) from None
         self._digest.update(content)
         self._bytes += len(content)
 
@@ -60,6 +70,12 @@ class ArrayWriter:
             "bytes": self._bytes,
             "sha256": self._digest.hexdigest(),
         }
+
+    def _unwritable(self, error: OSError) -> UserError:
+        needed = math.prod(self.shape) * self.dtype.itemsize / 2**30
+        return UserError(
+            f"{self._path}: cannot be written ({error.strerror}), {needed:.1f} GiB in all; make room and run again"
+        )
 
 
 def file_entry(path: Path) -> dict[str, Any]:

@@ -1,10 +1,9 @@
-"""Turning tiles so that the radar always looks the same way, padding them, and undoing both. Needs numpy alone."""
+"""Turning tiles so that the radar always looks the same way, and undoing this and the padding. Needs numpy alone."""
 
 from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
 HOW = ("rotate180", "flipud", "none")
@@ -30,29 +29,10 @@ def orient(image: NDArray[Any], orientation: int, how: str) -> NDArray[Any]:
     return image[..., ::-1, ::-1] if how == "rotate180" else image[..., ::-1, :]
 
 
-def pad(image: NDArray[Any], padded_px: int) -> NDArray[Any]:
-    """Pads with zeros, which mean no-data, at the bottom and the right (section 4.2: 900 -> 1024).
-
-    Args:
-        image: (..., H, W).
-        padded_px: sides of the result, at least H and W.
-
-    Returns:
-        (..., padded_px, padded_px), same dtype.
-    """
-    rows, columns = image.shape[-2:]
-    padded = np.zeros((*image.shape[:-2], padded_px, padded_px), image.dtype)
-    padded[..., :rows, :columns] = image
-    return padded
-
-
-def prepare(image: NDArray[Any], orientation: int, how: str, padded_px: int) -> NDArray[Any]:
-    """Orients, then pads: from a tile's own grid (..., S, S) to the network's (..., P, P)."""
-    return pad(orient(image, orientation, how), padded_px)
-
-
 def restore(image: NDArray[Any], orientation: int, how: str, size_px: int) -> NDArray[Any]:
-    """Undoes `prepare`: from the network's grid (..., P, P) to the tile's own (..., S, S).
+    """Undoes packing: from the network's grid (..., P, P) to the tile's own (..., S, S).
+
+    A packed tile lies in the upper left of its grid, turned; the rest is zeros (section 4.2: 900 -> 1024).
 
     Args:
         image: (..., P, P), for example the probabilities of one tile.

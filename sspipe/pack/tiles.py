@@ -9,19 +9,20 @@ import geopandas
 import numpy as np
 import pandas as pd
 import rasterio
-from numpy.typing import DTypeLike, NDArray
-from rasterio.errors import RasterioError
+from numpy.typing import NDArray
 
 from sspipe.errors import UserError
 from sspipe.files import read_table, whole_folder, write_json
 from sspipe.log import progress, say
 from sspipe.pack.arrays import ArrayWriter, file_entry
+from sspipe.pack.halves import sar_to_float16
+from sspipe.pack.images import DECODING, read_image
 from sspipe.pack.masks import tile_masks
-from sspipe.pack.orientation import prepare
+from sspipe.pack.orientation import orient
 
 BANDS = 4
 MASKS = 2
-SMALLEST_FLOAT16 = np.finfo(np.float16).smallest_subnormal
+ARRAYS = {"sar": (BANDS, np.float16), "eo": (BANDS, np.uint16), "masks": (MASKS, np.uint8)}
 
 
 def pack_tiles(
@@ -39,6 +40,9 @@ def pack_tiles(
 ) -> None:
     """Writes one shard: SAR, EO and masks of its tiles, oriented and padded, with a table of rows and a manifest.
 
+    One process and one thread: shards are written in parallel as jobs of their own, and there are more of them than
+    cores. A killed one leaves nothing under its name and is written again alone.
+
     Args:
         catalog: of all tiles.
         footprints: of all tiles.
@@ -52,43 +56,36 @@ def pack_tiles(
         out: folder of the shard.
 
     Raises:
-        UserError: a tile cannot be read, or is not as the catalog says; P is less than S.
+        UserError: a tile cannot be read, or is not as the catalog says; P is less than S; there is no such shard.
     """
-    if padded_px < size_px:
-        raise UserError(
-            f"tiles.padded_px is {padded_px}, expected at least tiles.size_px ({size_px}); "
-            "padding only adds pixels: raise tiles.padded_px"
-        )
+    _refuse_impossible(shard, shards, size_px, padded_px)
     tiles = read_table(catalog)
     _refuse_other_size(catalog, tiles, size_px)
-    mine = tiles.iloc[list(rows_of_shard(len(tiles), shard, shards))]
+    mine = tiles.iloc[rows_of_shard(len(tiles), shard, shards)]
     outlines = _footprints_by_tile(footprints, mine["tile_id"].tolist())
+    rows = {name: np.zeros((bands, padded_px, padded_px), dtype) for name, (bands, dtype) in ARRAYS.items()}
     with whole_folder(out) as folder:
-        with (
-            ArrayWriter(folder / "sar.npy", (len(mine), BANDS, padded_px, padded_px), np.float16) as sar,
-            ArrayWriter(folder / "eo.npy", (len(mine), BANDS, padded_px, padded_px), np.uint16) as eo,
-            ArrayWriter(folder / "masks.npy", (len(mine), MASKS, padded_px, padded_px), np.uint8) as masks,
-        ):
+        writers = {
+            name: ArrayWriter(folder / f"{name}.npy", (len(mine), *row.shape), row.dtype) for name, row in rows.items()
+        }
+        with rasterio.Env(**DECODING), writers["sar"], writers["eo"], writers["masks"]:
             for tile in progress(mine.itertuples(index=False), f"pack_tiles {shard}", total=len(mine)):
-                images = (
-                    (sar, _read_sar(raw / tile.sar_path, size_px)),
-                    (eo, _read(raw / tile.eo_path, size_px, np.uint16)),
-                    (masks, _masks_of(tile, outlines.get(tile.tile_id, []), border_px)),
-                )
-                for array, image in images:
-                    array.append(prepare(image, tile.orientation, orientation, padded_px))
-        rows = mine[["tile_id", "orientation"]].assign(row=range(len(mine)))[["tile_id", "row", "orientation"]]
-        rows.to_parquet(folder / "tiles.parquet", index=False)
+                # The rows are used again and again: what a tile covers is written anew, the padding stays 0.
+                grids = {
+                    name: orient(row[:, :size_px, :size_px], tile.orientation, orientation)
+                    for name, row in rows.items()
+                }
+                fill_grids(tile, raw, outlines.get(tile.tile_id, []), border_px, **grids)
+                for name, row in rows.items():
+                    writers[name].append(row)
+        table = mine[["tile_id", "orientation"]].assign(row=range(len(mine)))[["tile_id", "row", "orientation"]]
+        table.to_parquet(folder / "tiles.parquet", index=False)
+        files = {f"{name}.npy": writer.entry() for name, writer in writers.items()}
         manifest = {
             "shard": shard,
             "shards": shards,
             "tiles": len(mine),
-            "files": {
-                "sar.npy": sar.entry(),
-                "eo.npy": eo.entry(),
-                "masks.npy": masks.entry(),
-                "tiles.parquet": file_entry(folder / "tiles.parquet"),
-            },
+            "files": {**files, "tiles.parquet": file_entry(folder / "tiles.parquet")},
             "size_px": size_px,
             "padded_px": padded_px,
             "orientation": orientation,
@@ -98,66 +95,70 @@ def pack_tiles(
     say(f"pack_tiles: shard {shard} of {shards}, {len(mine)} tiles")
 
 
-def rows_of_shard(tiles: int, shard: int, shards: int) -> range:
-    """Rows of the sorted catalog that go into a shard: row k goes to shard `k * shards // tiles`."""
-    return range(-(-shard * tiles // shards), -(-(shard + 1) * tiles // shards))
+def rows_of_shard(tiles: int, shard: int, shards: int) -> slice:
+    """Rows of the sorted catalog that go into a shard: row k goes to shard `k % shards`.
+
+    Neighbours in the catalog are neighbours on the ground, so dealing them out in turn makes every shard a sample of
+    the whole city, and of as many tiles as the others or one more. Reading a few shards at a time is then as good as
+    reading anywhere.
+    """
+    return slice(shard, tiles, shards)
 
 
-def sar_to_float16(image: NDArray[np.float32]) -> NDArray[np.float16]:
-    """Halves the bytes of a SAR image; no-data (0) stays 0, and nothing else becomes 0.
-
-    Rounding moves a value by at most 2**-11 of itself: by 0.008 to 0.016 around the bands' means (26 to 36, on their
-    logarithmic scale), by 0.03 at the largest values (64 to 93). Bands spread by about 8.4 (standard deviation), most
-    of it speckle; the rounding's root mean square, 0.005 to 0.009, lies about a thousand times below that. Values too
-    small for float16 (below 3e-8) take its smallest, 6e-8, because 0 would make them no-data.
+def fill_grids(
+    tile: Any,
+    raw: Path,
+    footprints: list[Any],
+    border_px: int,
+    *,
+    sar: NDArray[np.float16],
+    eo: NDArray[np.uint16],
+    masks: NDArray[np.uint8],
+) -> None:
+    """Reads a tile and draws its masks, in its own grid.
 
     Args:
-        image: (..., H, W) float32.
-
-    Raises:
-        ValueError: a value is not finite, or is beyond float16 (65504).
+        tile: its row of the catalog.
+        raw: the unpacked archive.
+        footprints: its buildings.
+        border_px: half width of the border band, px.
+        sar: (4, S, S), written to.
+        eo: (4, S, S), written to.
+        masks: (2, S, S), written to.
     """
-    with np.errstate(over="ignore"):
-        halved = image.astype(np.float16)
-    if not np.isfinite(halved).all():
-        raise ValueError("values beyond 65504, or not finite")
-    lost = (halved == 0) & (image != 0)
-    halved[lost] = np.copysign(SMALLEST_FLOAT16, image[lost])
-    return halved
-
-
-def _read_sar(path: Path, size_px: int) -> NDArray[np.float16]:
+    corner_m = (tile.easting_m, tile.northing_m)
+    values = read_image(raw / tile.sar_path, sar.shape, np.float32, corner_m, tile.pixel_m)
     try:
-        return sar_to_float16(_read(path, size_px, np.float32))
+        sar_to_float16(values, out=sar)
     except ValueError as error:
-        raise UserError(f"{path}: {error}; expected SpaceNet 6's log-scaled amplitudes, 0 to about 93") from None
-
-
-def _read(path: Path, size_px: int, dtype: DTypeLike) -> NDArray[Any]:
-    """(4, S, S) pixels of an image."""
-    try:
-        with rasterio.open(path) as image:
-            pixels = image.read()
-    except RasterioError as error:
-        raise UserError(f"{path}: cannot be read ({error}); unpack the archive and index the tiles again") from None
-    expected = (BANDS, size_px, size_px)
-    if pixels.shape != expected or pixels.dtype != dtype:
-        found = f"{pixels.dtype} of shape {pixels.shape}"
-        raise UserError(f"{path}: {found}, expected {np.dtype(dtype)} of shape {expected}; index the tiles again")
-    return pixels
-
-
-def _masks_of(tile: Any, outlines: list[Any], border_px: int) -> NDArray[np.uint8]:
-    """(2, S, S) masks of a row of the catalog, in the tile's own grid."""
-    return tile_masks(outlines, tile.easting_m, tile.northing_m, tile.pixel_m, tile.size_px, border_px)
+        raise UserError(
+            f"{raw / tile.sar_path}: {error}; expected SpaceNet 6's log-scaled amplitudes, 0 to about 93"
+        ) from None
+    eo[...] = read_image(raw / tile.eo_path, eo.shape, np.uint16, corner_m, tile.pixel_m)
+    tile_masks(footprints, *corner_m, tile.pixel_m, tile.size_px, border_px, out=masks)
 
 
 def _footprints_by_tile(footprints: Path, tile_ids: list[str]) -> dict[str, list[Any]]:
     """Geometries of each tile; a tile without buildings has no entry."""
     if not tile_ids:
         return {}
-    table = geopandas.read_parquet(footprints, columns=["tile_id", "geometry"], filters=[("tile_id", "in", tile_ids)])
+    try:
+        table = geopandas.read_parquet(
+            footprints, columns=["tile_id", "geometry"], filters=[("tile_id", "in", tile_ids)]
+        )
+    except (OSError, ValueError) as error:
+        raise UserError(f"{footprints}: cannot be read ({error}); index the tiles again") from None
     return {str(tile_id): list(group) for tile_id, group in table.groupby("tile_id")["geometry"]}
+
+
+def _refuse_impossible(shard: int, shards: int, size_px: int, padded_px: int) -> None:
+    if padded_px < size_px:
+        raise UserError(
+            f"tiles.padded_px is {padded_px}, expected at least tiles.size_px ({size_px}); "
+            "padding only adds pixels: raise tiles.padded_px"
+        )
+    if not 0 <= shard < shards:
+        raise UserError(f"shard {shard} of {shards} is none: expected 0 to {shards - 1}; see pack.shards")
 
 
 def _refuse_other_size(catalog: Path, tiles: pd.DataFrame, size_px: int) -> None:

@@ -3,6 +3,7 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
+from pathlib import Path
 
 import geopandas
 import numpy as np
@@ -14,12 +15,14 @@ from hypothesis import strategies as st
 
 from sspipe.data.catalog import index_tiles
 from sspipe.errors import UserError
+from sspipe.pack.arrays import ArrayWriter
 from sspipe.pack.masks import tile_masks
 from sspipe.pack.orientation import restore
-from sspipe.pack.tiles import pack_tiles, rows_of_shard, sar_to_float16
+from sspipe.pack.tiles import pack_tiles, rows_of_shard
 from tests.data.small_scene import PIXEL_M, SIZE_PX, write_scene
 
 PADDED_PX = 96
+GEOMETRY = Path(__file__).parents[1] / "data" / "tile_geometry.csv.gz"
 
 
 @pytest.fixture(scope="module")
@@ -126,39 +129,48 @@ def test_the_manifest_holds_the_checksum_and_shape_of_every_file(indexed, tmp_pa
 
 def test_all_shards_together_hold_what_one_shard_holds(indexed, tmp_path):
     pack(indexed, tmp_path / "whole")
-    folders = [tmp_path / str(shard) for shard in range(8)]  # more shards than tiles: some are empty
-    counts = [pack(indexed, folder, shard=shard, shards=8)["tiles"] for shard, folder in enumerate(folders)]
-    assert sum(counts) == 6 and 0 in counts
+    folders = [tmp_path / str(shard) for shard in range(4)]
+    counts = [pack(indexed, folder, shard=shard, shards=4)["tiles"] for shard, folder in enumerate(folders)]
+    assert counts == [2, 2, 1, 1]
     for name in ("sar", "eo", "masks"):
-        parts = np.concatenate([np.load(folder / f"{name}.npy") for folder in folders])
-        assert (parts == np.load(tmp_path / "whole" / f"{name}.npy")).all()
+        whole = np.load(tmp_path / "whole" / f"{name}.npy")
+        for shard, folder in enumerate(folders):
+            assert (np.load(folder / f"{name}.npy") == whole[shard::4]).all()
+
+
+def test_a_shard_beyond_the_last_tile_is_empty(indexed, tmp_path):
+    assert pack(indexed, tmp_path / "7", shard=7, shards=8)["tiles"] == 0
+    assert np.load(tmp_path / "7" / "sar.npy").shape == (0, 4, PADDED_PX, PADDED_PX)
 
 
 @given(st.integers(0, 4000), st.integers(1, 64))
-def test_every_row_of_the_catalog_goes_to_the_shard_of_its_share(tiles, shards):
-    rows = [row for shard in range(shards) for row in rows_of_shard(tiles, shard, shards)]
-    assert rows == list(range(tiles))
-    for shard in range(shards):
-        assert all(row * shards // tiles == shard for row in rows_of_shard(tiles, shard, shards))
+def test_tiles_are_dealt_out_to_the_shards_in_turn(tiles, shards):
+    rows = [list(range(tiles))[rows_of_shard(tiles, shard, shards)] for shard in range(shards)]
+    assert sorted(row for mine in rows for row in mine) == list(range(tiles))
+    assert all(row % shards == shard for shard, mine in enumerate(rows) for row in mine)
+    sizes = [len(mine) for mine in rows]
+    assert max(sizes) - min(sizes) <= 1
 
 
-@given(st.lists(st.floats(-100, 100, width=32), min_size=1, max_size=50))
-def test_rounding_sar_moves_a_value_little_and_makes_no_data_of_none(values):
-    image = np.array(values, np.float32)
-    halved = sar_to_float16(image)
-    assert ((halved == 0) == (image == 0)).all()
-    assert (np.abs(halved.astype(np.float64) - image) <= np.maximum(np.abs(image) * 2.0**-11, 6e-8)).all()
+def test_every_shard_of_the_real_tiles_is_a_sample_of_the_whole_city():
+    """Of 3401 tiles by 32: shares of the test area and of an orientation near the city's own, and as wide."""
+    tiles = pd.read_csv(GEOMETRY).sort_values("image_id", ignore_index=True)
+    tiles["test"] = tiles["easting_m"] >= 595343
+    city = tiles[["test", "orientation"]].mean()
+    for shard in range(32):
+        mine = tiles.iloc[rows_of_shard(len(tiles), shard, 32)]
+        assert len(mine) in (106, 107)
+        assert abs(mine["test"].mean() - city["test"]) < 0.12
+        assert abs(mine["orientation"].mean() - city["orientation"]) < 0.15
+        assert mine["image_id"].str.rsplit("_tile_", n=1).str[0].nunique() > 100
+        for side in ("easting_m", "northing_m"):
+            assert np.ptp(mine[side]) > 0.7 * np.ptp(tiles[side])
 
 
-def test_the_smallest_valid_values_stay_valid():
-    tiny = np.array([1e-5, 1e-9, -1e-30, 1e-45, 0.0], np.float32)
-    assert (sar_to_float16(tiny) != 0).tolist() == [True, True, True, True, False]
-
-
-@pytest.mark.parametrize("value", [70000.0, np.inf, np.nan])
-def test_values_that_float16_cannot_hold_are_refused(value):
-    with pytest.raises(ValueError, match="65504"):
-        sar_to_float16(np.array([1.0, value], np.float32))
+@pytest.mark.parametrize("shard", [-1, 2])
+def test_a_shard_that_there_is_not_is_refused(indexed, tmp_path, shard):
+    with pytest.raises(UserError, match=rf"shard {shard} of 2 is none: expected 0 to 1"):
+        pack(indexed, tmp_path / "0", shard=shard, shards=2)
 
 
 @pytest.fixture
@@ -188,6 +200,42 @@ def test_a_tile_replaced_after_indexing_is_told(damaged):
     path.write_bytes((damaged / "raw" / tiles["eo_path"].iloc[0]).read_bytes())
     message = refusal(damaged)
     assert f"{path}: uint16 of shape (4, 64, 64), expected float32 of shape (4, 64, 64)" in message
+
+
+def test_a_tile_of_another_place_is_told(damaged):
+    """Files under other tiles' names, as after a catalog of another archive: shape and type are as expected."""
+    tiles = pd.read_parquet(damaged / "catalog.parquet")
+    here, there = (damaged / "raw" / path for path in tiles["sar_path"].iloc[:2])
+    there.replace(here)
+    assert f"{here}: begins at easting" in refusal(damaged)
+
+
+def test_a_tile_removed_after_indexing_is_told(damaged):
+    path = damaged / "raw" / pd.read_parquet(damaged / "catalog.parquet")["sar_path"].iloc[5]
+    path.unlink()
+    assert f"{path}: cannot be read (No such file or directory)" in refusal(damaged)
+
+
+@pytest.mark.parametrize("name", ["catalog.parquet", "footprints.parquet"])
+def test_a_damaged_table_is_told(damaged, name):
+    content = (damaged / name).read_bytes()
+    (damaged / name).write_bytes(content[: len(content) // 2])
+    assert f"{damaged / name}: " in refusal(damaged)
+
+
+def test_sar_values_that_no_radar_of_spacenet_6_has_are_told(damaged):
+    path = damaged / "raw" / pd.read_parquet(damaged / "catalog.parquet")["sar_path"].iloc[1]
+    with rasterio.open(path, "r+") as image:
+        image.write(np.full((4, SIZE_PX, SIZE_PX), 1e6, np.float32))
+    assert f"{path}: values beyond 65504, or not finite" in refusal(damaged)
+
+
+def test_a_full_disk_is_told_with_what_is_needed():
+    with (
+        pytest.raises(UserError, match=r"/dev/full: cannot be written \(No space left on device\), 1\.0 GiB in all"),
+        ArrayWriter(Path("/dev/full"), (2**10, 2**20), np.uint8) as array,
+    ):
+        array.append(np.zeros(2**20, np.uint8))
 
 
 def test_another_tile_size_in_the_config_is_told(damaged):
