@@ -1,4 +1,5 @@
 # Tiles oriented and padded into shards, and the statistics that standardise them.
+# Shards are packed in parallel as jobs of one thread each, so a killed one is packed again alone.
 
 
 rule pack_tiles:
@@ -28,10 +29,27 @@ rule pack_tiles:
         " --orientation {params.orientation} --border-px {params.border_px} --out {params.folder:q} > {log:q} 2>&1"
 
 
+# Holds every packed file against its checksum and takes every tile's moments in the same pass, once for all splits.
+rule measure_tiles:
+    input:
+        manifests(),
+    output:
+        f"{ROOT}/pack/moments.parquet",
+    log:
+        f"{ROOT}/logs/measure_tiles.log",
+    benchmark:
+        f"{ROOT}/benchmarks/measure_tiles.tsv"
+    conda:
+        "../envs/sspipe.yaml"
+    threads: 4
+    shell:
+        "python -m sspipe measure-tiles --packs {input:q} --processes {threads} --out {output:q} > {log:q} 2>&1"
+
+
 rule compute_statistics:
     input:
         split=f"{ROOT}/splits/{{split}}.parquet",
-        packs=manifests(),
+        moments=f"{ROOT}/pack/moments.parquet",
     output:
         f"{ROOT}/statistics/{{split}}.json",
     log:
@@ -42,4 +60,4 @@ rule compute_statistics:
         "../envs/sspipe.yaml"
     shell:
         "python -m sspipe compute-statistics --split {wildcards.split} --split-table {input.split:q}"
-        " --packs {input.packs:q} --out {output:q} > {log:q} 2>&1"
+        " --moments {input.moments:q} --out {output:q} > {log:q} 2>&1"

@@ -130,10 +130,15 @@ def _pack(stage: StageAdder) -> None:
     _number(sub, "--border-px", "half width of the border band", int)
     _path(sub, "--out", "folder of the shard to write")
 
+    sub = stage("measure-tiles", "pack.moments:measure_tiles", "verify all shards, and measure every tile in them")
+    _paths(sub, "--packs", "manifest.json of every shard")
+    _number(sub, "--processes", "shards read at once", int)
+    _path(sub, "--out", "table to write")
+
     sub = stage("compute-statistics", "pack.statistics:compute_statistics", "mean and deviation over training tiles")
     sub.add_argument("--split", required=True)
     _path(sub, "--split-table", "the split's table")
-    _paths(sub, "--packs", "manifest.json of every shard")
+    _path(sub, "--moments", "table that measure-tiles wrote")
     _path(sub, "--out", "JSON to write")
 
 

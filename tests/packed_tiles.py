@@ -14,10 +14,11 @@ SIZE, PADDED = 60, 64
 
 
 def file_entries(folder):
-    """What a manifest says of a shard's arrays."""
+    """What a manifest says of a shard's files."""
     return {
         path.name: {"bytes": path.stat().st_size, "sha256": hashlib.sha256(path.read_bytes()).hexdigest()}
-        for path in sorted(folder.glob("*.npy"))
+        for path in sorted(folder.iterdir())
+        if path.name != "manifest.json"
     }
 
 

@@ -7,7 +7,7 @@ import pytest
 
 
 @pytest.mark.parametrize(
-    "module", ["sspipe.pack.orientation", "sspipe.pack.arrays", "sspipe.pack.statistics", "sspipe.data.spacenet6"]
+    "module", ["sspipe.pack.orientation", "sspipe.pack.halves", "sspipe.pack.moments", "sspipe.data.spacenet6"]
 )
 def test_what_training_and_inference_may_use_needs_no_raster_library(module):
     code = (

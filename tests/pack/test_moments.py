@@ -1,0 +1,125 @@
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from sspipe.errors import UserError
+from sspipe.files import write_json
+from sspipe.pack.moments import measure_tiles
+from tests.packed_tiles import file_entries
+
+SETTINGS = {"shards": 2, "size_px": 8, "padded_px": 16, "orientation": "none", "border_px": 3}
+
+
+@pytest.fixture
+def packs(tmp_path):
+    """Two shards of two tiles each, 8 px padded to 16; the images by view and tile id beside them."""
+    rng = np.random.default_rng(1)
+    images = {}
+    for shard in range(2):
+        folder = tmp_path / "pack" / str(shard)
+        folder.mkdir(parents=True)
+        ids = [f"a_b_tile_{shard + 2 * row}" for row in range(2)]
+        for view, dtype in (("sar", np.float16), ("eo", np.uint16)):
+            arrays = np.zeros((2, 4, 16, 16), dtype)
+            arrays[:, :, :8, :8] = rng.uniform(1, 90, (2, 4, 8, 8))
+            np.save(folder / f"{view}.npy", arrays)
+            images.update({(view, tile_id): array for tile_id, array in zip(ids, arrays, strict=True)})
+        np.save(folder / "masks.npy", np.zeros((2, 2, 16, 16), np.uint8))
+        pd.DataFrame({"tile_id": ids, "row": [0, 1], "orientation": 0}).to_parquet(folder / "tiles.parquet")
+        describe(folder, shard=shard)
+    return tmp_path, images
+
+
+def describe(folder, **changes):
+    """Writes a manifest that fits the shard's files as they are."""
+    write_json(folder / "manifest.json", {"tiles": 2, **SETTINGS, "files": file_entries(folder), **changes})
+
+
+def measure(folder, shards=(0, 1), processes=1):
+    manifests = [folder / "pack" / str(shard) / "manifest.json" for shard in shards]
+    measure_tiles(packs=manifests, processes=processes, out=folder / "moments.parquet")
+    return pd.read_parquet(folder / "moments.parquet")
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+def test_every_tile_is_measured_whatever_the_number_of_processes(packs, processes):
+    folder, images = packs
+    table = measure(folder, processes=processes)
+    assert len(table) == 4 * 2 * 4
+    for (view, tile_id), image in images.items():
+        mine = table[(table["view"] == view) & (table["tile_id"] == tile_id)].sort_values("band")
+        values = image[:, :8, :8].reshape(4, -1).astype(np.float64)
+        assert mine["pixels"].tolist() == [64] * 4
+        np.testing.assert_allclose(mine["mean"], values.mean(axis=1), rtol=1e-12)
+        np.testing.assert_allclose(mine["squares"], values.var(axis=1) * 64, rtol=1e-12)
+
+
+def refusal(folder, **changes):
+    with pytest.raises(UserError) as error:
+        measure(folder, **changes)
+    assert not (folder / "moments.parquet").exists()
+    return str(error.value)
+
+
+@pytest.mark.parametrize("name", ["sar.npy", "eo.npy", "masks.npy", "tiles.parquet"])
+def test_one_flipped_bit_in_any_file_is_told(packs, name):
+    folder, _ = packs
+    path = folder / "pack" / "1" / name
+    content = bytearray(path.read_bytes())
+    content[-200] ^= 1
+    path.write_bytes(content)
+    assert f"{path}: sha256" in refusal(folder)
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+def test_a_missing_file_is_told_by_whichever_process_misses_it(packs, processes):
+    path = packs[0] / "pack" / "0" / "eo.npy"
+    path.unlink()
+    assert f"{path}: sha256 missing" in refusal(packs[0], processes=processes)
+
+
+@pytest.mark.parametrize("longer", [-100, 100])
+def test_an_array_cut_short_or_grown_is_told(packs, longer):
+    path = packs[0] / "pack" / "0" / "sar.npy"
+    content = path.read_bytes()
+    path.write_bytes(content[:longer] if longer < 0 else content + bytes(longer))
+    assert f"{path}: " in refusal(packs[0])
+
+
+def test_a_file_that_is_no_array_is_told(packs):
+    path = packs[0] / "pack" / "0" / "sar.npy"
+    path.write_bytes(b"not an array")
+    assert f"{path}: cannot be read" in refusal(packs[0])
+
+
+def test_a_manifest_without_files_is_told(packs):
+    folder, _ = packs
+    write_json(folder / "pack" / "0" / "manifest.json", {"tiles": 2, "shard": 0, **SETTINGS})
+    assert "manifest.json: lists no files" in refusal(folder)
+
+
+def test_a_table_that_does_not_fit_its_arrays_is_told(packs):
+    shard = packs[0] / "pack" / "1"
+    describe(shard, shard=1, tiles=3)
+    assert f"{shard}: tiles.parquet has 2 rows" in refusal(packs[0])
+
+
+@pytest.mark.parametrize(("key", "other"), [("padded_px", 32), ("orientation", "flipud"), ("border_px", 2)])
+def test_shards_packed_with_different_settings_are_told_apart(packs, key, other):
+    shard = packs[0] / "pack" / "1"
+    describe(shard, shard=1, **{key: other})
+    assert f"{shard / 'manifest.json'}: was packed with {key} {other}" in refusal(packs[0])
+
+
+def test_a_tile_in_two_shards_is_told(packs):
+    shard = packs[0] / "pack" / "1"
+    table = pd.read_parquet(shard / "tiles.parquet")
+    table.assign(tile_id=["a_b_tile_0", "a_b_tile_3"]).to_parquet(shard / "tiles.parquet")
+    describe(shard, shard=1)
+    assert "tile a_b_tile_0 is in two shards" in refusal(packs[0])
+
+
+def test_a_shard_that_is_not_given_is_told(packs):
+    assert "shards [1] of 2" in refusal(packs[0], shards=(1,))
