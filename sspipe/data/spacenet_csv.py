@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Callable, Collection
+import sys
+import warnings
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -18,13 +21,15 @@ CONFIDENCE = "Confidence"
 HEIGHT = "Mean_Building_Height"
 # The challenge's truth says TileBuildingId, proposals and older SpaceNets say BuildingId.
 NUMBERS = ("TileBuildingId", "BuildingId")
+# Rows in memory as text at one time: with polygons of a few corners about 50 MB, and large enough to be fast.
+ROWS_AT_ONCE = 200_000
 
 
 def read_spacenet_csv(path: Path, images: Collection[str] | None = None) -> pd.DataFrame:
     """Reads the polygons of a truth or proposal file.
 
     Args:
-        path: a CSV with at least ImageId and PolygonWKT_Pix.
+        path: a CSV with at least ImageId and PolygonWKT_Pix; a byte order mark, CRLF and other columns do no harm.
         images: read these images alone; the WKT of others is not even parsed. None: all.
 
     Returns:
@@ -37,41 +42,102 @@ def read_spacenet_csv(path: Path, images: Collection[str] | None = None) -> pd.D
         UserError: names the file, and line and column where there is one: no such file, not a CSV, a missing column,
             an ImageId that is blank, WKT that is blank or no polygon, a Confidence or height that is no number.
     """
-    table = _read_columns(Path(path))
-    if images is not None:
-        table = table[table[IMAGE].isin(list(images))]
-    rows = table.index.to_numpy()
-    _refuse(path, rows, (table[IMAGE] == "").to_numpy(), IMAGE, lambda row: "is blank; every row needs its tile's id")
-    number = next((name for name in NUMBERS if name in table), None)
-    return pd.DataFrame(
-        {
-            "image_id": table[IMAGE].to_numpy(),
-            "building_id": table[number].to_numpy() if number else "",
-            "geometry": _polygons(path, table),
-            "confidence": _numbers(path, table, CONFIDENCE, blank=-np.inf),
-            "height_m": _numbers(path, table, HEIGHT, blank=np.nan),
-        }
-    )
+    return pd.concat(list(spacenet_csv_chunks(path, images)), ignore_index=True)
 
 
-def _read_columns(path: Path) -> pd.DataFrame:
+def spacenet_csv_chunks(
+    path: Path, images: Collection[str] | None = None, rows_at_once: int = ROWS_AT_ONCE
+) -> Iterator[pd.DataFrame]:
+    """Reads a truth or proposal file some rows at a time.
+
+    Args:
+        path: as for `read_spacenet_csv`.
+        images: as for `read_spacenet_csv`.
+        rows_at_once: rows of the file that a table is made from at most.
+
+    Yields:
+        Tables as `read_spacenet_csv` returns them, at least one; their index is the row in the file, from 0, for
+        `line_of`.
+
+    Raises:
+        UserError: as `read_spacenet_csv` does, when it gets there.
+    """
+    path = Path(path)
+    wanted = None if images is None else list(images)
+    for text in _read_columns(path, rows_at_once):
+        table = text if wanted is None else text[text[IMAGE].isin(wanted)]
+        rows = table.index.to_numpy()
+        blank = (table[IMAGE] == "").to_numpy()
+        _refuse(path, rows, blank, IMAGE, lambda row: "is blank; every row needs its tile's id")
+        number = next((name for name in NUMBERS if name in table), None)
+        yield pd.DataFrame(
+            {
+                "image_id": table[IMAGE],
+                "building_id": table[number] if number else "",
+                "geometry": _polygons(path, table),
+                "confidence": _numbers(path, table, CONFIDENCE, blank=-np.inf),
+                "height_m": _numbers(path, table, HEIGHT, blank=np.nan),
+            },
+            index=table.index,
+        )
+
+
+def line_of(path: Path, row: int) -> int:
+    """The line in the file on which data row `row` (from 0) ends; a quoted cell may span lines, so they are counted."""
+    with Path(path).open(newline="", encoding="utf-8-sig", errors="replace") as handle:
+        # pandas skips blank lines, so they count for no row.
+        reader = _cells(handle)
+        ends = (reader.line_num for cells in reader if len(cells) > 1 or (cells and cells[0].strip()))
+        return next(line for position, line in enumerate(ends) if position == row + 1)
+
+
+def _cells(handle: Iterator[str]) -> Any:
+    """A CSV reader without the limit of 128 KiB a cell, which the outline of a large building can pass."""
+    csv.field_size_limit(sys.maxsize)
+    return csv.reader(handle)
+
+
+def _read_columns(path: Path, rows_at_once: int) -> Iterator[pd.DataFrame]:
     """The columns we use, as text: nothing is guessed, so an ImageId such as `007` or `NA` stays what it is."""
     wanted = {IMAGE, WKT, CONFIDENCE, HEIGHT, *NUMBERS}
     try:
-        table = pd.read_csv(path, dtype=str, keep_default_na=False, usecols=lambda name: name in wanted)
+        with pd.read_csv(
+            path,
+            dtype=str,
+            keep_default_na=False,
+            usecols=lambda name: name in wanted,
+            index_col=False,
+            encoding="utf-8-sig",
+            chunksize=rows_at_once,
+        ) as chunks:
+            while (table := _next(chunks)) is not None:
+                _refuse_missing_columns(path, table)
+                # pandas fills cells that are missing at the end of a short line in spite of keep_default_na.
+                yield table.fillna("")
     except FileNotFoundError:
         raise UserError(f"{path}: no such file") from None
+    except IsADirectoryError:
+        raise UserError(f"{path}: is a folder; name a CSV file in it") from None
     except pd.errors.EmptyDataError:
         raise UserError(f"{path}: the file is empty; expected a CSV with a header {IMAGE},{WKT}") from None
     except (pd.errors.ParserError, UnicodeDecodeError) as error:
         raise UserError(f"{path}: not a CSV file ({str(error).strip()})") from None
+
+
+def _next(chunks: Iterator[pd.DataFrame]) -> pd.DataFrame | None:
+    """The next table, or None after the last."""
+    with warnings.catch_warnings():
+        # Cells beyond the header's are WKT without quotes; what is left of it does not parse, and that is told.
+        warnings.simplefilter("ignore", pd.errors.ParserWarning)
+        return next(chunks, None)
+
+
+def _refuse_missing_columns(path: Path, table: pd.DataFrame) -> None:
     for name in (IMAGE, WKT):
         if name not in table:
-            with Path(path).open(newline="") as handle:
-                header = next(csv.reader(handle), [])
+            with path.open(newline="", encoding="utf-8-sig", errors="replace") as handle:
+                header: list[str] = next(_cells(handle), [])
             raise UserError(f"{path}: line 1: no column {name}; the file has: {', '.join(header)}")
-    # pandas fills cells that are missing at the end of a short line in spite of keep_default_na.
-    return table.fillna("")
 
 
 def _polygons(path: Path, table: pd.DataFrame) -> np.ndarray:
@@ -88,7 +154,9 @@ def _polygons(path: Path, table: pd.DataFrame) -> np.ndarray:
     bounds = shapely.bounds(geometry)
     endless = ~np.isfinite(bounds).all(axis=1) & ~shapely.is_empty(geometry)
     _refuse(path, rows, endless, WKT, lambda row: "has a coordinate that is not a finite number")
-    return shapely.force_2d(geometry)
+    deep = shapely.has_z(geometry)
+    geometry[deep] = shapely.force_2d(geometry[deep])
+    return geometry
 
 
 def _numbers(path: Path, table: pd.DataFrame, column: str, blank: float) -> np.ndarray:
@@ -107,18 +175,10 @@ def _refuse(path: Path, rows: np.ndarray, wrong: np.ndarray, column: str, proble
     """Raises UserError for the first wrong row: its line, its column, and what `problem(position)` says of it."""
     if wrong.any():
         first = int(np.flatnonzero(wrong)[0])
-        line = _line(path, int(rows[first]))
-        more = f" ({int(wrong.sum())} rows have this problem)" if wrong.sum() > 1 else ""
+        line = line_of(path, int(rows[first]))
+        others = int(wrong.sum()) - 1
+        more = f" (as have {others} of the {len(wrong) - first - 1} rows after it)" if others else ""
         raise UserError(f"{path}: line {line}, column {column}: {problem(first)}{more}")
-
-
-def _line(path: Path, row: int) -> int:
-    """The line in the file on which data row `row` ends; a quoted cell may span lines, so they are counted."""
-    with Path(path).open(newline="") as handle:
-        reader = csv.reader(handle)
-        # pandas skips blank lines, so they count for no row.
-        ends = (reader.line_num for cells in reader if cells)
-        return next(line for position, line in enumerate(ends) if position == row + 1)
 
 
 def _reason(text: str) -> str:
@@ -127,5 +187,6 @@ def _reason(text: str) -> str:
     try:
         shapely.from_wkt(text)
     except shapely.errors.GEOSException as error:
-        return f"{str(error).strip()} in `{shown}`"
+        cut = "; it ends early: WKT has commas, so it must stand in quotes" if text.count("(") > text.count(")") else ""
+        return f"{str(error).strip()} in `{shown}`{cut}"
     return f"`{shown}`"

@@ -1,4 +1,4 @@
-"""Which proposals and buildings share area, in all tiles at once: all that the matching goes by, whatever its threshold.
+"""Which proposals and buildings share area, in all tiles at once: what matching goes by at any threshold.
 
 Pairs are found with one spatial index over all tiles and measured in vectorised calls.
 """

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
+import pandas as pd
 import pytest
 
-from sspipe.data.spacenet_csv import read_spacenet_csv
+from sspipe.data.spacenet_csv import read_spacenet_csv, spacenet_csv_chunks
 from sspipe.errors import UserError
 
 SQUARE = '"POLYGON ((0 0, 2 0, 2 2, 0 2, 0 0))"'
@@ -54,6 +55,8 @@ def test_other_images_are_not_even_parsed(write):
         (f"ImageId,PolygonWKT_Pix\n\na,{SQUARE}\n\na,nonsense\n", ["line 5", "PolygonWKT_Pix", "nonsense"]),
         ("ImageId,PolygonWKT_Pix\na,\n", ["line 2", "PolygonWKT_Pix", "POLYGON EMPTY"]),
         ("ImageId,PolygonWKT_Pix\na,POINT (1 2)\n", ["line 2", "Point"]),
+        ("ImageId,PolygonWKT_Pix\na,POLYGON ((0 0, 2 0, 2 2, 0 0))\n", ["line 2", "PolygonWKT_Pix", "does not parse"]),
+        (f"ImageId,PolygonWKT_Pix\na,{SQUARE}\nb,POLYGON ((0 0, 2 0, 2 2, 0 0))\n", ["line 3", "in quotes"]),
         (f"ImageId,PolygonWKT_Pix\n,{SQUARE}\n", ["line 2", "ImageId", "blank"]),
         (f"ImageId,PolygonWKT_Pix,Confidence\na,{SQUARE},high\n", ["line 2", "Confidence", "high"]),
     ],
@@ -69,6 +72,46 @@ def test_faults_are_named_with_file_line_and_column(write, text, words):
 def test_line_is_right_below_a_cell_that_spans_lines(write):
     path = write('ImageId,PolygonWKT_Pix\na,"POLYGON ((0 0,\n2 0, 2 2, 0 0))"\nb,nonsense\n')
     with pytest.raises(UserError, match="line 4"):
+        read_spacenet_csv(path)
+
+
+def test_line_is_right_in_a_later_chunk_and_below_blank_lines_and_the_rows_alike_are_counted(write):
+    path = write(f"ImageId,PolygonWKT_Pix\n\na,{SQUARE}\n  \n" + f"a,{SQUARE}\n" * 6 + "b,\nb,\nb,POLYGON EMPTY\n")
+    with pytest.raises(UserError, match=r"line 11, column PolygonWKT_Pix: is blank.*\(as have 1 of the 2 rows after"):
+        list(spacenet_csv_chunks(path, rows_at_once=7))
+
+
+def test_chunks_are_the_table(write):
+    path = write("ImageId,BuildingId,PolygonWKT_Pix,Confidence\n" + f"a,1,{SQUARE},0.5\nb,2,POLYGON EMPTY,\n" * 5)
+    chunks = list(spacenet_csv_chunks(path, rows_at_once=3))
+    assert [len(chunk) for chunk in chunks] == [3, 3, 3, 1]
+    assert chunks[3].index.tolist() == [9]
+    pd.testing.assert_frame_equal(pd.concat(chunks), read_spacenet_csv(path))
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig"])
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+def test_line_ends_byte_order_marks_quotes_and_order_of_columns_make_no_difference(tmp_path, end, encoding):
+    path = tmp_path / "some.csv"
+    rows = ["Colour,PolygonWKT_Pix,Confidence,ImageId", f'"red, or so",{SQUARE},0.25,"a"', ',"POLYGON EMPTY", ,b']
+    path.write_bytes((end.join(rows) + end).encode(encoding))
+    table = read_spacenet_csv(path)
+    assert table["image_id"].tolist() == ["a", "b"]
+    assert table["geometry"].map(lambda shape: shape.area).tolist() == [4, 0]
+    assert table["confidence"].tolist() == [0.25, -np.inf]
+
+
+def test_a_file_in_another_encoding_is_told(tmp_path):
+    path = tmp_path / "some.csv"
+    path.write_text(f"ImageId,PolygonWKT_Pix\na,{SQUARE}\n", encoding="utf-16")
+    with pytest.raises(UserError, match=r"some\.csv: not a CSV file"):
+        read_spacenet_csv(path)
+
+
+def test_an_outline_of_more_than_128_kib_is_read_and_a_fault_below_it_is_found(write):
+    corners = ", ".join(f"{x} 0" for x in range(30_000))
+    path = write(f'ImageId,PolygonWKT_Pix\na,"POLYGON ((0 9, {corners}, 0 9))"\na,nonsense\n')
+    with pytest.raises(UserError, match="line 3, column PolygonWKT_Pix"):
         read_spacenet_csv(path)
 
 
