@@ -92,6 +92,36 @@ def variant_settings(wildcards):
     )
 
 
+def validation_predictions():
+    """What `tune_polygons` chooses on: nothing where the configuration pins the settings."""
+    names = ("validation.npy", "validation.json")
+    return (
+        [f"{ROOT}/predict/{RUN}/{name}" for name in names]
+        if CONFIG.polygons.tune
+        else []
+    )
+
+
+def validation_flag(wildcards, input):
+    """The flag of `tune-polygons` for them."""
+    return f"--probabilities {quote(input.validation[0])}" if input.validation else ""
+
+
+def polygon_flags():
+    """The flags of `tune-polygons` for the configuration's own settings and the grid."""
+    own = CONFIG.polygons.model_dump(exclude={"tune", "grid"})
+    grid = CONFIG.polygons.grid
+    tried = {
+        "interior-thresholds": grid.interior_threshold,
+        "border-thresholds": grid.border_threshold,
+        "min-areas-px": grid.min_area_px,
+        "simplifications-px": grid.simplify_px,
+    }
+    flags = [f"--{key.replace('_', '-')} {value}" for key, value in own.items()]
+    flags += [f"--{key} {' '.join(map(str, values))}" for key, values in tried.items()]
+    return " ".join(flags)
+
+
 def initial_weights(wildcards):
     """The file of VGG16 weights that a variant begins with, if it names one."""
     return CONFIG.variants[wildcards.variant].model.vgg16_weights or []

@@ -1,4 +1,4 @@
-# Probabilities on the test tiles, and footprints from them.
+# Probabilities on the test tiles, and footprints from them in the way that did best on the validation tiles.
 
 
 rule predict_tiles:
@@ -19,16 +19,56 @@ rule predict_tiles:
         "../envs/sspipe.yaml"
     params:
         batch_size=lambda wildcards: CONFIG.variants[wildcards.variant].batch_size,
+        subset="test",
     shell:
         "python -m sspipe predict-tiles --model {input.model:q} --record {input.record:q} --split-table {input.split:q}"
         " --statistics {input.statistics:q} --packs {input.packs:q} --batch-size {params.batch_size} --threads {threads}"
-        " --out {output.probabilities:q} > {log:q} 2>&1"
+        " --subset {params.subset} --out {output.probabilities:q} > {log:q} 2>&1"
+
+
+# The validation tiles, only for as long as tune_polygons needs them.
+use rule predict_tiles as predict_validation with:
+    output:
+        probabilities=temp(f"{ROOT}/predict/{RUN}/validation.npy"),
+        tiles=temp(f"{ROOT}/predict/{RUN}/validation.json"),
+    log:
+        f"{ROOT}/logs/predict_validation/{RUN}.log",
+    benchmark:
+        f"{ROOT}/benchmarks/predict_validation/{RUN}.tsv"
+    params:
+        batch_size=lambda wildcards: CONFIG.variants[wildcards.variant].batch_size,
+        subset="validation",
+
+
+rule tune_polygons:
+    input:
+        validation=validation_predictions(),
+        catalog=f"{ROOT}/catalog.parquet",  # which comes after the truth's file is there
+    output:
+        f"{ROOT}/predict/{RUN}/polygons.json",
+    log:
+        f"{ROOT}/logs/tune_polygons/{RUN}.log",
+    benchmark:
+        f"{ROOT}/benchmarks/tune_polygons/{RUN}.tsv"
+    conda:
+        "../envs/sspipe.yaml"
+    params:
+        probabilities=validation_flag,
+        truth=TRUTH,
+        polygons=polygon_flags(),
+        iou_threshold=CONFIG.score.iou_threshold,
+        min_area_px=CONFIG.score.min_area_px,
+    shell:
+        "python -m sspipe tune-polygons {params.probabilities} --truth {params.truth:q} {params.polygons}"
+        " --iou-threshold {params.iou_threshold} --score-min-area-px {params.min_area_px} --processes {threads}"
+        " --out {output:q} > {log:q} 2>&1"
 
 
 rule extract_polygons:
     input:
         probabilities=f"{ROOT}/predict/{RUN}/probabilities.npy",
         catalog=f"{ROOT}/catalog.parquet",
+        settings=f"{ROOT}/predict/{RUN}/polygons.json",
     output:
         parquet=f"{ROOT}/predict/{RUN}/polygons.parquet",
         gpkg=f"{ROOT}/predict/{RUN}/polygons.gpkg",
@@ -39,13 +79,6 @@ rule extract_polygons:
         f"{ROOT}/benchmarks/extract_polygons/{RUN}.tsv"
     conda:
         "../envs/sspipe.yaml"
-    params:
-        interior_threshold=CONFIG.polygons.interior_threshold,
-        border_threshold=CONFIG.polygons.border_threshold,
-        min_area_px=CONFIG.polygons.min_area_px,
-        simplify_px=CONFIG.polygons.simplify_px,
     shell:
         "python -m sspipe extract-polygons --probabilities {input.probabilities:q} --catalog {input.catalog:q}"
-        " --interior-threshold {params.interior_threshold} --border-threshold {params.border_threshold}"
-        " --min-area-px {params.min_area_px} --simplify-px {params.simplify_px} --out-parquet {output.parquet:q}"
-        " --out-gpkg {output.gpkg:q} --out-submission {output.submission:q} > {log:q} 2>&1"
+        " --settings {input.settings:q} --out-parquet {output.parquet:q} --out-gpkg {output.gpkg:q} --out-submission {output.submission:q} > {log:q} 2>&1"

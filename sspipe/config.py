@@ -148,13 +148,38 @@ class Training(Section):
     tensorboard: bool = Field(False, description="write event files too; needs the package tensorboard")
 
 
+Area = Annotated[float, Field(ge=0)]
+
+
+class PolygonGrid(Section):
+    """What is tried on the validation tiles: every combination."""
+
+    interior_threshold: tuple[Fraction, ...] = Field((0.3, 0.4, 0.5, 0.6), min_length=1)
+    border_threshold: tuple[Fraction, ...] = Field((0.3, 0.5, 0.7, 0.85, 0.95), min_length=1)
+    min_area_px: tuple[Area, ...] = Field((80, 120, 180), min_length=1, description="winners dropped below 80 to 200")
+    simplify_px: tuple[Area, ...] = Field((1.0,), min_length=1)
+
+
 class Polygons(Section):
     """From probabilities to footprints."""
 
-    interior_threshold: Fraction = Field(0.5, description="a pixel at or above it is building")
+    tune: bool = Field(True, description="choose each run's settings on its validation tiles; false: those named here")
+    interior_threshold: Fraction = Field(
+        0.5, description="a pixel at or above it is building; pixel IoU and the report's pictures go by it, tuned or not"
+    )
     border_threshold: Fraction = Field(0.5, description="building pixels below it are the seeds of instances")
-    min_area_px: float = Field(80, ge=0, description="smaller footprints are dropped; the challenge's 80 px = 20 m2")
-    simplify_px: float = Field(1.0, ge=0, description="tolerance of the outline, px; 0 keeps every corner")
+    min_area_px: Area = Field(80, description="smaller footprints are dropped; the challenge's 80 px = 20 m2")
+    simplify_px: Area = Field(1.0, description="tolerance of the outline, px; 0 keeps every corner")
+    grid: PolygonGrid = PolygonGrid()
+
+
+class Maps(Section):
+    """Mosaics of the test area, and the footprints of them."""
+
+    edge_m: float = Field(
+        50, gt=0, description="a look's weight rises from 0 at its tile's edge to 1 this far inside: networks see less there"
+    )
+    block_px: int = Field(2048, ge=256, description="side of the blocks that a mosaic is made in; bounds the memory")
 
 
 class Score(Section):
@@ -188,6 +213,7 @@ class Config(Section):
     variants: dict[Name, Variant] = Field(min_length=1)
     training: Training = Training()
     polygons: Polygons = Polygons()
+    maps: Maps = Maps()
     score: Score = Score()
     report: Report = Report()
 

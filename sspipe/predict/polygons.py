@@ -14,6 +14,7 @@ from sspipe.errors import UserError
 from sspipe.files import read_json, read_table, whole_file
 from sspipe.log import progress, say
 from sspipe.predict.instances import TilePolygons, tile_polygons
+from sspipe.predict.settings import read_settings
 
 CRS = "EPSG:32631"
 LAYER = "polygons"
@@ -23,10 +24,7 @@ def extract_polygons(
     *,
     probabilities: Path,
     catalog: Path,
-    interior_threshold: float,
-    border_threshold: float,
-    min_area_px: float,
-    simplify_px: float,
+    settings: Path,
     out_parquet: Path,
     out_gpkg: Path,
     out_submission: Path,
@@ -38,29 +36,20 @@ def extract_polygons(
     Args:
         probabilities: (N, 2, S, S) npy, interior and border; a json of the same name says which tiles.
         catalog: catalog.parquet, for the tiles' place on the map.
-        interior_threshold: a pixel at or above it is building.
-        border_threshold: building pixels below it are seeds.
-        min_area_px: smaller footprints are dropped, px.
-        simplify_px: tolerance of the outline, px.
+        settings: polygons.json of tune_polygons: how footprints are made.
         out_parquet: polygons.parquet.
         out_gpkg: polygons.gpkg, the same table.
         out_submission: submission.csv; a tile without footprints has one row `POLYGON EMPTY`.
 
     Raises:
-        UserError: the probabilities do not fit their json or the catalog.
+        UserError: the probabilities do not fit their json or the catalog, or the settings are none.
     """
+    how = read_settings(settings).as_dict()
     predicted, tile_ids = open_probabilities(probabilities)
     places = tile_places(catalog, tile_ids)
     tables = []
     for tile_id, (interior, border) in progress(zip(tile_ids, predicted, strict=True), "polygons", len(tile_ids)):
-        found = tile_polygons(
-            np.asarray(interior, np.float32),
-            np.asarray(border, np.float32),
-            interior_threshold=interior_threshold,
-            border_threshold=border_threshold,
-            min_area_px=min_area_px,
-            simplify_px=simplify_px,
-        )
+        found = tile_polygons(np.asarray(interior, np.float32), np.asarray(border, np.float32), **how)
         tables.append(_tile_table(tile_id, found))
     table = pd.concat(tables, ignore_index=True)
     footprints = _on_the_map(table, places)

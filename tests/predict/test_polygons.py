@@ -24,6 +24,12 @@ SIZE = 64
 CORNERS = {"a_tile_1": (594000.0, 5750000.0), "a_tile_2": (594100.5, 5750200.5), "b_tile_1": (595000.0, 5751000.0)}
 
 
+def settings_file(folder):
+    """SETTINGS as tune_polygons hands them on."""
+    (folder / "polygons.json").write_text(json.dumps({"choice": SETTINGS}))
+    return folder / "polygons.json"
+
+
 def masks(*buildings, border_px: float = 2, size: int = SIZE) -> np.ndarray:
     """(2, size, size) float16: a perfect prediction of pixel polygons, interior and border."""
 
@@ -160,7 +166,7 @@ def experiment(tmp_path):
         extract_polygons(
             probabilities=tmp_path / "probabilities.npy",
             catalog=tmp_path / "catalog.parquet",
-            **SETTINGS,
+            settings=settings_file(tmp_path),
             out_parquet=tmp_path / "polygons.parquet",
             out_gpkg=tmp_path / "polygons.gpkg",
             out_submission=tmp_path / "submission.csv",
@@ -229,7 +235,7 @@ def test_predictions_of_unknown_tiles_are_refused_and_nothing_is_written(tmp_pat
     arguments = {
         "probabilities": folder / "probabilities.npy",
         "catalog": folder / "catalog.parquet",
-        **SETTINGS,
+        "settings": settings_file(folder),
         "out_parquet": folder / "polygons.parquet",
         "out_gpkg": folder / "polygons.gpkg",
         "out_submission": folder / "submission.csv",

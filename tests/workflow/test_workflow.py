@@ -96,6 +96,8 @@ def test_editing_one_variants_learning_rate_runs_that_variant_and_what_follows_i
         "resolve_variant": 1,
         "train": 1,
         "predict_tiles": 1,
+        "predict_validation": 1,
+        "tune_polygons": 1,
         "extract_polygons": 1,
         "score_polygons": 1,
         "check_against_solaris": 1,
