@@ -13,34 +13,15 @@ import rasterio
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sspipe.data.catalog import index_tiles
 from sspipe.errors import UserError
 from sspipe.pack.arrays import ArrayWriter
 from sspipe.pack.masks import tile_masks
 from sspipe.pack.orientation import restore
 from sspipe.pack.tiles import pack_tiles, rows_of_shard
-from tests.data.small_scene import PIXEL_M, SIZE_PX, write_scene
+from tests.data.small_scene import PIXEL_M, SIZE_PX
 
 PADDED_PX = 96
 GEOMETRY = Path(__file__).parents[1] / "data" / "tile_geometry.csv.gz"
-
-
-@pytest.fixture(scope="module")
-def indexed(tmp_path_factory):
-    """Six tiles on disk, three of each orientation, and their catalog and footprints."""
-    folder = tmp_path_factory.mktemp("indexed")
-    write_scene(folder / "raw")
-    index_tiles(
-        raw=folder / "raw",
-        size_px=SIZE_PX,
-        pixel_m=PIXEL_M,
-        max_left_out=0.0,
-        out_catalog=folder / "catalog.parquet",
-        out_footprints=folder / "footprints.parquet",
-        out_report=folder / "catalog.json",
-        processes=1,
-    )
-    return folder
 
 
 def pack(indexed, out, **changes):
