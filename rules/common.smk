@@ -125,3 +125,24 @@ def polygon_flags():
 def initial_weights(wildcards):
     """The file of VGG16 weights that a variant begins with, if it names one."""
     return CONFIG.variants[wildcards.variant].model.vgg16_weights or []
+
+
+def engine_flags():
+    """The flags of `train` that decide its result."""
+    training = CONFIG.training
+    flags = (
+        f"--precision {training.precision} --shuffle-shards {training.shuffle_shards}"
+    )
+    return f"{flags} --compile" if training.compile else flags
+
+
+def running_flags():
+    """The flags of `train` that decide how fast it goes, and what it shows."""
+    training = CONFIG.training
+    flags = f"--ranks {training.ranks} --workers {training.workers}"
+    flags += f" --checkpoint-minutes {training.checkpoint_minutes} --log-seconds {training.log_seconds}"
+    if training.micro_batch_size is not None:
+        flags += f" --micro-batch-size {training.micro_batch_size}"
+    if training.scratch is not None:
+        flags += f" --scratch {quote(str(training.scratch))}"
+    return f"{flags} --tensorboard" if training.tensorboard else flags

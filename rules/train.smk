@@ -34,8 +34,16 @@ rule train:
         f"{ROOT}/benchmarks/train/{RUN}.tsv"
     conda:
         "../envs/sspipe.yaml"
+    # How it runs and never what comes out: unlike a changed parameter, a changed resource re-runs nothing.
+    resources:
+        running=running_flags(),
+    # What a killed run goes on from is no declared output: Snakemake would delete it before the rerun.
+    params:
+        checkpoints=f"{ROOT}/train/{RUN}/checkpoints",
+        engine=engine_flags(),
     shell:
         "python -m sspipe train --split {wildcards.split} --variant {wildcards.variant} --seed {wildcards.seed}"
         " --settings {input.settings:q} --split-table {input.split:q} --statistics {input.statistics:q}"
-        " --packs {input.packs:q} --threads {threads} --out-model {output.model:q} --out-metrics {output.metrics:q}"
+        " --packs {input.packs:q} --threads {threads} --checkpoints {params.checkpoints:q}"
+        " {params.engine} {resources.running} --out-model {output.model:q} --out-metrics {output.metrics:q}"
         " --out-record {output.record:q} > {log:q} 2>&1"

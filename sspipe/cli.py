@@ -41,7 +41,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print(f"sspipe {stage}: interrupted", file=sys.stderr, flush=True)
         return 130  # 128 + SIGINT, as shells have it
-    if not quiet:
+    if not quiet and not status:
         say(f"{stage} done in {duration(time.monotonic() - begun)}")
     return status or 0
 
@@ -51,8 +51,8 @@ def _parser() -> Parser:
     parser.add_argument("--version", action="version", version=sspipe.__version__)
     stages = parser.add_subparsers(title="stages", required=True, metavar="STAGE")
 
-    def stage(name: str, function: str, what: str, quiet: bool = False) -> Parser:
-        sub = stages.add_parser(name, help=what, description=what)
+    def stage(name: str, function: str, what: str, details: str = "", quiet: bool = False) -> Parser:
+        sub = stages.add_parser(name, help=what, description=f"{what}. {details}" if details else what)
         sub.set_defaults(stage=f"sspipe.{function}", command_name=name, quiet=quiet)
         return sub
 
@@ -147,7 +147,14 @@ def _train(stage: StageAdder) -> None:
     sub.add_argument("--settings", required=True, help="JSON text of the variant")
     _path(sub, "--out", "JSON file to write")
 
-    sub = stage("train", "train.loop:train", "train one variant on one split with one seed")
+    sub = stage(
+        "train",
+        "train.stage:train",
+        "train one variant on one split with one seed",
+        "An interrupted run goes on from its last checkpoint, and a finished one is not trained again. SIGTERM, "
+        "SIGINT, SIGUSR1 and SIGUSR2 end it after the current step with a checkpoint and status 75: the same command "
+        "goes on from there.",
+    )
     sub.add_argument("--split", required=True)
     sub.add_argument("--variant", required=True)
     _number(sub, "--seed", "of everything random", int)
@@ -155,7 +162,18 @@ def _train(stage: StageAdder) -> None:
     _path(sub, "--split-table", "the split's table")
     _path(sub, "--statistics", "the split's statistics")
     _paths(sub, "--packs", "manifest.json of every shard")
-    _number(sub, "--threads", "CPU threads", int)
+    _number(sub, "--threads", "CPU threads, over all ranks that are started here", int)
+    _path(sub, "--checkpoints", "folder of what an interrupted run goes on from")
+    sub.add_argument("--precision", choices=("auto", "fp32", "bf16", "fp16"), required=True, help="auto: by hardware")
+    sub.add_argument("--compile", action="store_true", help="use torch.compile")
+    _number(sub, "--shuffle-shards", "shards whose tiles are shuffled together", int)
+    _number(sub, "--micro-batch-size", "images of a view taken at once; not given: all", int, required=False)
+    sub.add_argument("--ranks", type=_ranks, required=True, help="processes that share each batch; auto: one per GPU")
+    _number(sub, "--workers", "threads of each rank that read ahead", int)
+    sub.add_argument("--scratch", help="local folder that the pack is copied to first; auto: $TMPDIR")
+    _number(sub, "--checkpoint-minutes", "between checkpoints, min; 0: after every step")
+    _number(sub, "--log-seconds", "between progress lines, s")
+    sub.add_argument("--tensorboard", action="store_true", help="write event files too")
     _path(sub, "--out-model", "weights to write")
     _path(sub, "--out-metrics", "metrics.jsonl to write")
     _path(sub, "--out-record", "train.json to write")
@@ -275,3 +293,11 @@ def _paths(parser: Parser, flag: str, what: str) -> None:
 
 def _number(parser: Parser, flag: str, what: str, kind: type = float, required: bool = True, **more: Any) -> None:
     parser.add_argument(flag, type=kind, required=required, help=what, **more)
+def _ranks(text: str) -> str | int:
+    if text == "auto":
+        return text
+    if not text.isdigit() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"must be auto or a number from 1, not {text}")
+    return int(text)
+
+

@@ -130,9 +130,7 @@ class Training(Section):
 
     precision: Literal["auto", "fp32", "bf16", "fp16"] = Field("auto", description="auto: what the GPU is built for")
     compile: bool = Field(False, description="torch.compile: needs a C++ compiler, and minutes at the start")
-    shuffle_shards: int = Field(
-        8, ge=1, description="shards whose tiles are shuffled together; few are read in sequence"
-    )
+    shuffle_shards: int = Field(8, ge=1, description="shards whose tiles are shuffled together")
     micro_batch_size: int | None = Field(
         None, ge=1, description="images of one view that a GPU takes at once, gradients added up; null: its whole share"
     )

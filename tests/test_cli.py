@@ -54,7 +54,7 @@ def test_every_stage_explains_itself(capsys):
     [
         ("sspipe.cli", "torch numpy pandas rasterio geopandas pydantic"),
         ("sspipe.config", "torch numpy pandas rasterio geopandas"),
-        ("sspipe.train.loop", "rasterio geopandas shapely pyogrio skimage matplotlib"),
+        ("sspipe.train.run", "rasterio geopandas shapely pyogrio skimage matplotlib"),
         ("sspipe.predict.inference", "rasterio geopandas shapely pyogrio skimage matplotlib"),
         ("sspipe.score.stage", "torch matplotlib"),
     ],

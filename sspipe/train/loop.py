@@ -1,133 +1,82 @@
-"""The training loop: stages, epochs, steps, validation on the view that the stage serves."""
+"""The training loop: stages, epochs, steps; and what happens between two steps."""
 
 from __future__ import annotations
 
-import json
 import math
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from safetensors.torch import save_file
+from numpy.typing import NDArray
 from torch import Tensor
 
 from sspipe.errors import UserError
-from sspipe.files import read_json, whole_file, write_json
-from sspipe.log import duration, say
-from sspipe.models.build import build_network, count_parameters
-from sspipe.models.skips import draw_psi, sources
+from sspipe.log import say, warn
+from sspipe.models.build import build_network
+from sspipe.models.skips import draw_psi
 from sspipe.train import provenance
-from sspipe.train.dataset import PackedTiles, read_subset
-from sspipe.train.losses import segmentation_loss
+from sspipe.train.checkpoint import Checkpoints
+from sspipe.train.dataset import PackedTiles
+from sspipe.train.distributed import Place, Ranks, device_of
+from sspipe.train.events import EventFiles
+from sspipe.train.loader import BatchLoader
 from sspipe.train.order import epoch_order
-from sspipe.train.transforms import Standardiser, draw_flips, network_input
-from sspipe.variants import Stage, Variant, read_variant
+from sspipe.train.precision import Setting, choose_precision, device_facts
+from sspipe.train.progress import Reporter, peak_memory
+from sspipe.train.signals import StoppedError, StopRequest
+from sspipe.train.state import Epoch, State, generator_states, restore_generators, seed_generators
+from sspipe.train.steps import Stepper, randomized, refuse_impossible
+from sspipe.train.transforms import Standardiser, draw_flips
+from sspipe.train.validation import Validator
+from sspipe.variants import Stage, Variant
 
-_SAY_EVERY_S = 10.0
 # First element of every random stream's key after the seed: streams of different use never coincide.
 _ORDER, _FLIPS, _SKIPS = 1, 2, 3
 
 
-@dataclass
-class Epoch:
-    """One line of metrics.jsonl."""
+@dataclass(frozen=True)
+class Options:
+    """The settings of `training` that the loop needs; see `sspipe.config.Training`."""
 
-    stage: int
-    stages: int
-    view: str
-    views: tuple[str, ...]
-    epoch: int
-    epochs: int
-    train_loss: float
-    train_dice: float
-    train_bce: float
-    validation_loss: float
-    validation_iou: float
-    learning_rate: float
-    seconds: float
+    precision: Setting = "auto"
+    compile: bool = False
+    shuffle_shards: int = 8
+    micro_batch_size: int | None = None
+    workers: int = 0
+    checkpoint_minutes: float = 10
+    log_seconds: float = 30
 
-
-def train(
-    *,
-    split: str,
-    variant: str,
-    seed: int,
-    settings: Path,
-    split_table: Path,
-    statistics: Path,
-    packs: Sequence[Path],
-    threads: int,
-    out_model: Path,
-    out_metrics: Path,
-    out_record: Path,
-) -> None:
-    """Trains one variant on one split with one seed: the stage `train`.
-
-    Args:
-        split: name of the split, for the record.
-        variant: name of the variant, for the record.
-        seed: of initialisation, order, flips and skip draws.
-        settings: the resolved variant, JSON.
-        split_table: `splits/{split}.parquet`.
-        statistics: `statistics/{split}.json`.
-        packs: `manifest.json` of every packed shard.
-        threads: CPU threads of torch.
-        out_model: weights, safetensors.
-        out_metrics: one JSON line an epoch.
-        out_record: train.json: settings, counts, versions, seconds.
-
-    Raises:
-        UserError: unusable input, or a loss that is not finite.
-    """
-    torch.set_num_threads(threads)
-    started, begun = provenance.now(), time.monotonic()
-    training = Training(
-        name=f"{split}/{variant} seed {seed}",
-        variant=read_variant(settings),
-        seed=seed,
-        train_tiles=PackedTiles(packs, read_subset(split_table, "train")),
-        validation_tiles=PackedTiles(packs, read_subset(split_table, "validation")),
-        statistics=read_json(statistics),
-    )
-    epochs = training.run()
-
-    with whole_file(out_metrics) as partial:
-        partial.write_text("".join(json.dumps(vars(epoch), allow_nan=False) + "\n" for epoch in epochs))
-    with whole_file(out_model) as partial:
-        save_file(training.weights(), partial, metadata={"split": split, "variant": variant, "seed": str(seed)})
-    unique, paper_style = count_parameters(training.network)
-    chosen = training.chosen
-    write_json(
-        out_record,
-        {
-            "split": split,
-            "variant": variant,
-            "seed": seed,
-            "settings": training.variant.model_dump(mode="json"),
-            "parameters_unique": unique,
-            "parameters_paper_style": paper_style,
-            "tiles": {"train": len(training.train_tiles), "validation": len(training.validation_tiles)},
-            "best": {"stage": chosen.stage, "epoch": chosen.epoch, "validation_iou": chosen.validation_iou},
-            "seconds": round(time.monotonic() - begun, 1),
-            "device": provenance.device_name(training.device),
-            "versions": provenance.versions(),
-            "commit": provenance.commit(),
-            "started": started,
-            "finished": provenance.now(),
-        },
-    )
-    say(
-        f"{training.name}: kept epoch {chosen.epoch} of stage {chosen.stage}, "
-        f"validation IoU {chosen.validation_iou:.3f}, {duration(time.monotonic() - begun)} in all"
-    )
+    @property
+    def deciding(self) -> dict[str, Any]:
+        """Those that decide a result; the others only how it is come by."""
+        return {"precision": self.precision, "compile": self.compile, "shuffle_shards": self.shuffle_shards}
 
 
 class Training:
-    """A network and the data it is trained on; `run` takes it through its stages."""
+    """A network and the data it is trained on; `run` takes it through its stages.
+
+    Args:
+        name: of the run, for messages.
+        variant: model, stages and the rest.
+        seed: of initialisation, order, flips and skip draws.
+        train_tiles: by the split.
+        validation_tiles: by the split.
+        statistics: content of `statistics/{split}.json`.
+        options: how it runs.
+        ranks: those that share each batch; None trains alone.
+        stop: whether a signal asked to stop.
+        checkpoints: where they are written; None writes none.
+        identity: what the training is of, for its checkpoints.
+        events: TensorBoard's folder; None writes none.
+
+    Raises:
+        UserError: the settings do not go together, or with the hardware.
+    """
 
     def __init__(
         self,
@@ -138,194 +87,350 @@ class Training:
         train_tiles: PackedTiles,
         validation_tiles: PackedTiles,
         statistics: dict[str, Any],
+        options: Options = Options(),
+        ranks: Ranks | None = None,
+        stop: StopRequest | None = None,
+        checkpoints: Checkpoints | None = None,
+        identity: dict[str, Any] | None = None,
+        events: Path | None = None,
     ) -> None:
-        self.name = name
-        self.variant = variant
-        self.seed = seed
-        self.train_tiles = train_tiles
-        self.validation_tiles = validation_tiles
-        self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        self.standardise = Standardiser(statistics, self.device)
+        self.name, self.variant, self.seed, self.options = name, variant, seed, options
+        self.train_tiles, self.validation_tiles = train_tiles, validation_tiles
+        self.ranks = ranks or Ranks(Place(), device_of(Place()))
+        self.device = self.ranks.device
+        self.precision = choose_precision(options.precision, device_facts(self.device))
+        refuse_impossible(variant, self.ranks, options.micro_batch_size)
+        self._stop, self._checkpoints, self._identity = stop or StopRequest(), checkpoints, identity or {}
+        self._events_folder = events
+        self._events: EventFiles | None = None
+        seed_generators(seed)
+        self._standardise = Standardiser(statistics, self.device)
+        network = build_network(variant.model, seed).to(self.device)
+        if variant.model.norm == "batch" and self.ranks.count > 1:
+            network = torch.nn.SyncBatchNorm.convert_sync_batchnorm(network)
         # Channels last: about twice as fast on CPUs, and what tensor cores want.
-        self.network = build_network(variant.model, seed).to(self.device)
-        self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload] # missing in torch's stubs
-        self.randomized = "random" in sources(variant.model)
-        self.chosen: Epoch
-        self._steps_done = 0
-        self._begun = self._said = time.monotonic()
+        self.network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload] # not in the stubs
+        self.randomized = randomized(variant)
+        self.state = State(started=provenance.now())
+        # Loss, Dice and BCE of each image of the epoch, in the epoch's order; other ranks' rows stay 0.
+        self._losses = torch.zeros(len(train_tiles), 3, dtype=torch.float64, device=self.device)
+        self._last_good: Path | None = None
+        self._saved = self._accounted = time.monotonic()
+        self._reporter = self._new_reporter()
+        self._stepper = self._new_stepper()
 
     def run(self) -> list[Epoch]:
-        """Runs all stages and leaves the network with the chosen weights.
+        """Runs all stages, from where it is, and leaves the network with the chosen weights.
 
         Each stage begins with the weights that the stage before it kept, and with a new optimiser.
 
         Returns:
             What every epoch measured, in order.
-        """
-        say(
-            f"{self.name}: {len(self.train_tiles)} training and {len(self.validation_tiles)} validation tiles, "
-            f"{provenance.device_name(self.device)}"
-        )
-        epochs: list[Epoch] = []
-        self._begun = self._said = time.monotonic()
-        for number, stage in enumerate(self.variant.stages, start=1):
-            epochs += self.run_stage(number, stage)
-        return epochs
-
-    def run_stage(self, number: int, stage: Stage) -> list[Epoch]:
-        """Trains for the stage's epochs and loads the weights of the one that `select` chooses."""
-        learning_rate = stage.learning_rate or self.variant.learning_rate
-        # Adam with defaults otherwise (section 5.1); fused takes one pass over the parameters instead of several.
-        optimizer = torch.optim.Adam(self.network.parameters(), lr=learning_rate, fused=True)
-        measured: list[Epoch] = []
-        kept: dict[str, Tensor] = {}
-        for epoch in range(1, stage.epochs + 1):
-            begun = time.monotonic()
-            losses = self.train_epoch(number, stage, epoch, optimizer)
-            validation_loss, validation_iou = self.validate(stage)
-            done = Epoch(
-                stage=number,
-                stages=len(self.variant.stages),
-                view=stage.validation_view,
-                views=stage.views,
-                epoch=epoch,
-                epochs=stage.epochs,
-                train_loss=losses[0],
-                train_dice=losses[1],
-                train_bce=losses[2],
-                validation_loss=validation_loss,
-                validation_iou=validation_iou,
-                learning_rate=learning_rate,
-                seconds=round(time.monotonic() - begun, 2),
-            )
-            best = max((earlier.validation_iou for earlier in measured), default=-1.0)
-            if self.variant.select == "last" or validation_iou > best:
-                self.chosen, kept = done, self.weights()
-            measured.append(done)
-            say(
-                f"{self.where(number, stage, epoch)}: loss {done.train_loss:.3f}, "
-                f"validation loss {validation_loss:.3f}, validation IoU {validation_iou:.3f}, {self.time_left()}"
-            )
-        self.network.load_state_dict(kept)
-        return measured
-
-    def train_epoch(
-        self, number: int, stage: Stage, epoch: int, optimizer: torch.optim.Optimizer
-    ) -> tuple[float, float, float]:
-        """Takes one pass over the training tiles.
-
-        Returns:
-            Means over images of the loss, Dice and BCE.
 
         Raises:
-            UserError: the loss is not finite.
+            UserError: a loss is not finite, or the pack is damaged.
+            StoppedError: a signal asked for it; a checkpoint was written.
         """
-        self.network.train()
-        place = (number, epoch)
-        sums = torch.zeros(3, dtype=torch.float64, device=self.device)
-        order = epoch_order(self.train_tiles.shard_of, (self.seed, _ORDER, *place), shuffle_shards=8).tolist()
-        batches = [order[at] for at in _slices(len(order), self.variant.batch_size)]
-        for step, samples in enumerate(batches, start=1):
-            parts = self.train_step(samples, stage, place, optimizer)
-            sums += parts.double() * len(samples)
-            self._steps_done += 1
-            self.say_sometimes(number, stage, epoch, step, len(batches), sums)
-        loss, dice, bce = (sums / len(self.train_tiles)).tolist()
-        if not math.isfinite(loss):
-            raise UserError(
-                f"{self.where(number, stage, epoch)}: the loss is {loss}; "
-                f"lower learning_rate (now {optimizer.param_groups[0]['lr']}) in the variant's configuration"
+        if self.ranks.first:
+            self._announce()
+            if self._events_folder is not None:
+                self._events = EventFiles(self._events_folder, self.state.epochs)
+        self._reporter = self._new_reporter()
+        self._saved = self._accounted = time.monotonic()
+        with self._reporter:
+            while not self.done:
+                self._run_stage()
+        self._account()
+        return self.state.epochs
+
+    def restore(self, path: Path, content: dict[str, Any]) -> None:
+        """Takes over a checkpoint's content: the training is then where it was when that was written."""
+        self.state = State.from_plain(content["state"])
+        self.state.restarts += 1
+        self.network.load_state_dict(content["network"])
+        self._stepper = self._new_stepper()
+        self._stepper.restore(content["stepper"])
+        if self.ranks.first:  # the table holds the losses of all ranks, and is summed over them
+            self._losses[: len(content["losses"])] = content["losses"].to(self.device)
+        restore_generators(content["generators"], self.device)
+        self._last_good = path
+        if content["precision"] != self.precision.name and self.ranks.first:
+            warn(
+                f"{path} was trained in {content['precision']}, and goes on in {self.precision.name}, which this "
+                "hardware does (training.precision: auto): the result is valid, but not one that either gives alone"
             )
-        return loss, dice, bce
 
-    def train_step(
-        self, samples: list[int], stage: Stage, place: tuple[int, int], optimizer: torch.optim.Optimizer
-    ) -> Tensor:
-        """One step of Adam on one batch; returns loss, Dice and BCE as a tensor on the device, `(3,)`."""
-        views, masks_BCHW = self.load(self.train_tiles, samples, stage.views, flip_key=(self.seed, _FLIPS, *place))
-        psi = None
-        if self.randomized:
-            drawn = draw_psi(
-                (self.seed, _SKIPS, *place),
-                samples,
-                p=self.variant.model.skip_p,
-                per=self.variant.model.skip_draw,
-                passes=len(views),
-            )
-            psi = torch.from_numpy(drawn.copy()).to(self.device)
-        loss = segmentation_loss(self.network(views, psi), masks_BCHW, self.variant.loss)
-        optimizer.zero_grad(set_to_none=True)
-        loss.total.backward()
-        optimizer.step()
-        return torch.stack(loss).detach()
+    @property
+    def done(self) -> bool:
+        """Whether all stages are."""
+        return self.state.stage > len(self.variant.stages)
 
-    @torch.no_grad()
-    def validate(self, stage: Stage) -> tuple[float, float]:
-        """Loss and mean per-tile pixel IoU on the validation tiles, on the view that the stage serves (psi = 1).
+    @property
+    def stage(self) -> Stage:
+        """The stage that the training is in."""
+        return self.variant.stages[self.state.stage - 1]
 
-        Tiles with neither a building nor a predicted one have no IoU and are left out of its mean.
-        """
-        self.network.eval()
-        view = stage.validation_view
-        size = self.validation_tiles.size_px
-        losses, ious = [], []
-        for samples in _consecutive(len(self.validation_tiles), self.variant.batch_size):
-            views, masks_BCHW = self.load(self.validation_tiles, samples, (view,), flip_key=None)
-            logits = self.network(views)
-            losses.append(segmentation_loss(logits, masks_BCHW, self.variant.loss).total.item() * len(samples))
-            predicted = logits[view][:, 0, :size, :size] >= 0  # probability 0.5
-            true = masks_BCHW[:, 0, :size, :size] > 0
-            intersection = (predicted & true).sum(dim=(1, 2))
-            union = (predicted | true).sum(dim=(1, 2))
-            ious += (intersection[union > 0] / union[union > 0]).tolist()
-        return sum(losses) / len(self.validation_tiles), sum(ious) / max(1, len(ious))
-
-    def load(
-        self, tiles: PackedTiles, samples: list[int], views: Sequence[Any], flip_key: tuple[int, ...] | None
-    ) -> tuple[dict[str, Tensor], Tensor]:
-        """Loads a batch onto the device: standardised views `(B, 4, P, P)` and float masks `(B, 2, P, P)`."""
-        arrays = {
-            name: torch.from_numpy(np.stack([tiles.row(sample, name) for sample in samples])).to(self.device)
-            for name in (*views, "masks")
-        }
-        flips = flip_key is not None and self.variant.flip_left_right
-        flipped = torch.from_numpy(draw_flips(flip_key or (), samples)).to(self.device) if flips else None
-        return network_input(arrays, self.standardise, flipped)
+    @property
+    def chosen(self) -> Epoch:
+        """The epoch whose weights the network has, once all stages are done."""
+        assert self.state.chosen is not None, "no epoch has ended"
+        return self.state.chosen
 
     def weights(self) -> dict[str, Tensor]:
         """A copy of the network's weights, on the CPU."""
         return {name: tensor.detach().cpu().contiguous().clone() for name, tensor in self.network.state_dict().items()}
 
-    def where(self, number: int, stage: Stage, epoch: int) -> str:
+    def train_epoch(self) -> None:
+        """Takes the steps of the epoch that are not done yet.
+
+        Raises:
+            UserError: a loss is not finite, or the pack is damaged.
+            StoppedError: a signal asked for it.
+        """
+        self.network.train()
+        key = (self.state.stage, self.state.epoch)
+        shards = self.train_tiles.shard_of
+        order = epoch_order(shards, (self.seed, _ORDER, *key), self.options.shuffle_shards)
+        loader = BatchLoader(
+            self.train_tiles,
+            (*self.stage.views, "masks"),
+            device=self.device,
+            batch_size=self.variant.batch_size,
+            rank=self.ranks.rank,
+            ranks=self.ranks.count,
+            workers=self.options.workers,
+        )
+        with loader:
+            for batch in loader.epoch(order, partial(self._draw, key), first_step=self.state.step):
+                losses_B3 = self._stepper.step(batch)
+                first = batch.step * self.variant.batch_size + batch.share.start
+                self._losses[first : first + len(losses_B3)] = losses_B3
+                self.state.step += 1
+                self._reporter.took(len(batch.samples) * len(self.stage.views))
+                self._between_steps()
+
+    def validate(self) -> tuple[float, float]:
+        """Mean loss and mean per-tile pixel IoU on the validation tiles, on the view that the stage serves.
+
+        Raises:
+            UserError: the loss is not finite.
+            StoppedError: a signal asked for it.
+        """
+        self.network.eval()
+        validator = Validator(
+            tiles=self.validation_tiles,
+            view=self.stage.validation_view,
+            standardise=self._standardise,
+            weights=self.variant.loss,
+            ranks=self.ranks,
+            precision=self.precision,
+            batch_size=min(self.variant.batch_size, self.options.micro_batch_size or self.variant.batch_size),
+            workers=self.options.workers,
+        )
+
+        def after_each(number: int) -> None:
+            if self._reporter.due():
+                self._reporter.tell(f"{self.where()} validation {number}/{validator.rounds}", None)
+            self._stop_if_asked()
+
+        loss, iou = validator.measure(self.network, after_each)
+        if not math.isfinite(loss):
+            raise self._not_finite("validation: the loss is not finite")
+        return loss, iou
+
+    def where(self) -> str:
         """Names the run and its place for a log line."""
-        views = "+".join(view.upper() for view in stage.views)
-        return f"{self.name}: stage {number}/{len(self.variant.stages)} ({views}) epoch {epoch}/{stage.epochs}"
+        views = "+".join(view.upper() for view in self.stage.views)
+        number, stages = self.state.stage, len(self.variant.stages)
+        return f"{self.name}: stage {number}/{stages} ({views}) epoch {self.state.epoch}/{self.stage.epochs}"
 
-    def time_left(self) -> str:
-        """Estimates the time left from the images seen so far, counting a two-view step as two."""
-        per_epoch = [len(stage.views) * stage.epochs for stage in self.variant.stages]
-        steps_per_epoch = math.ceil(len(self.train_tiles) / self.variant.batch_size)
-        done = 0.0
-        steps = self._steps_done
-        for stage in self.variant.stages:
-            in_stage = min(steps, stage.epochs * steps_per_epoch)
-            done += in_stage / steps_per_epoch * len(stage.views)
-            steps -= in_stage
-        share = done / sum(per_epoch)
-        return f"{duration((time.monotonic() - self._begun) * (1 - share) / max(share, 1e-9))} left"
+    def _run_stage(self) -> None:
+        while self.state.epoch <= self.stage.epochs:
+            self.train_epoch()
+            losses = [math.fsum(column) / len(self.train_tiles) for column in self._finite_losses().T.tolist()]
+            self._end_epoch(losses, *self.validate())
+            self._between_steps()
+        self.network.load_state_dict(self.state.kept)
+        self.state.kept = {}
+        self.state.stage, self.state.epoch = self.state.stage + 1, 1
+        if not self.done:
+            self._stepper = self._new_stepper()
+            self._between_steps()
 
-    def say_sometimes(self, number: int, stage: Stage, epoch: int, step: int, steps: int, sums: Tensor) -> None:
-        """Says within an epoch how it goes, at most every few seconds."""
-        if time.monotonic() - self._said < _SAY_EVERY_S:
-            return
-        self._said = time.monotonic()
-        mean = sums[0].item() / (step * self.variant.batch_size)
-        say(f"{self.where(number, stage, epoch)} step {step}/{steps}: loss {mean:.3f}, {self.time_left()}")
+    def _end_epoch(self, losses: Sequence[float], validation_loss: float, validation_iou: float) -> None:
+        self._account()
+        state = self.state
+        measured = Epoch(
+            stage=state.stage,
+            stages=len(self.variant.stages),
+            view=self.stage.validation_view,
+            views=self.stage.views,
+            epoch=state.epoch,
+            epochs=self.stage.epochs,
+            train_loss=losses[0],
+            train_dice=losses[1],
+            train_bce=losses[2],
+            validation_loss=validation_loss,
+            validation_iou=validation_iou,
+            learning_rate=self._stepper.learning_rate,
+            seconds=round(state.epoch_seconds, 2),
+        )
+        best = state.chosen.validation_iou if state.chosen and state.chosen.stage == state.stage else -1.0
+        if self.variant.select == "last" or validation_iou > best:
+            state.chosen, state.kept = measured, self.weights()
+        state.epochs.append(measured)
+        if self._events is not None:
+            self._events.add(measured)
+        if self.ranks.first:
+            say(
+                f"{self.where()}: loss {measured.train_loss:.3f}, validation loss {validation_loss:.3f}, "
+                f"validation IoU {validation_iou:.3f}, {self._reporter.time_left()}"
+            )
+        state.epoch, state.step, state.epoch_seconds = state.epoch + 1, 0, 0.0
+        self._losses.zero_()
 
+    def _draw(self, key: tuple[int, int], samples: Sequence[int], share: slice) -> dict[str, NDArray[np.bool_]]:
+        """The random choices of a batch, of which this rank gets its share; called by the loader's threads."""
+        drawn = {}
+        if self.variant.flip_left_right:
+            drawn["flips"] = draw_flips((self.seed, _FLIPS, *key), samples[share])
+        if self.randomized:
+            psi = draw_psi(
+                (self.seed, _SKIPS, *key),
+                samples,
+                p=self.variant.model.skip_p,
+                per=self.variant.model.skip_draw,
+                passes=len(self.stage.views),
+            )
+            drawn["psi"] = psi[:, share]
+        return drawn
 
-def _consecutive(count: int, size: int) -> list[list[int]]:
-    return [list(range(count)[at]) for at in _slices(count, size)]
+    def _between_steps(self) -> None:
+        """Logs, saves or stops, all ranks alike."""
+        save_due = time.monotonic() - self._saved >= 60 * self.options.checkpoint_minutes
+        log, save, stop = self.ranks.most([self._reporter.due(), self.ranks.first and save_due, self._stop.number])
+        if log:
+            done = self._finite_losses()
+            steps = math.ceil(len(self.train_tiles) / self.variant.batch_size)
+            loss = done[:, 0].mean().item() if len(done) else None
+            self._reporter.tell(f"{self.where()} step {self.state.step}/{steps}", loss)
+        if stop:
+            self._save_and_stop(stop)
+        if save:
+            problem = self._save()
+            if problem is not None and self.ranks.first:
+                warn(f"{self.name}: no checkpoint could be written ({problem}); training goes on")
 
+    def _stop_if_asked(self) -> None:
+        (stop,) = self.ranks.most([self._stop.number])
+        if stop:
+            self._save_and_stop(stop)
 
-def _slices(count: int, size: int) -> list[slice]:
-    return [slice(start, min(start + size, count)) for start in range(0, count, size)]
+    def _save_and_stop(self, stop: int) -> None:
+        if self._checkpoints is not None:
+            problem = self._save()
+            if problem is not None:
+                raise UserError(
+                    f"{self.name}: stopped as asked, but no checkpoint could be written ({problem}); "
+                    f"the last good one is {self._last_good or 'none'}; make room, and run the same command again"
+                )
+        raise StoppedError(stop)
+
+    def _save(self) -> str | None:
+        """Writes a checkpoint; returns why it could not, on all ranks.
+
+        Raises:
+            UserError: something in it is not finite.
+        """
+        self._saved = time.monotonic()
+        losses = self._finite_losses()
+        if self._checkpoints is None:
+            return None
+        problem = None
+        if self.ranks.first:
+            try:
+                self._last_good = self._checkpoints.save(self._content(losses))
+            except (OSError, UserError) as error:
+                problem = str(error)
+        self._saved = time.monotonic()
+        problem, self._last_good = self.ranks.from_first((problem, self._last_good))
+        return problem
+
+    def _content(self, losses: Tensor) -> dict[str, Any]:
+        self._account()
+        return {
+            "identity": self._identity,
+            "versions": provenance.versions(),
+            "ranks": self.ranks.count,
+            "precision": self.precision.name,
+            "state": self.state.plain(),
+            "losses": losses,
+            "network": self.network.state_dict(),
+            "stepper": self._stepper.state(),
+            "generators": generator_states(self.device),
+        }
+
+    def _finite_losses(self) -> Tensor:
+        """`(n, 3)` float64 on the CPU: loss, Dice and BCE of the epoch's images so far, of all ranks.
+
+        This is where the device is waited for.
+
+        Raises:
+            UserError: one of them is not finite, or a weight.
+        """
+        taken = min(self.state.step * self.variant.batch_size, len(self.train_tiles))
+        losses = self.ranks.sum(self._losses[:taken])
+        bad = torch.isfinite(losses).all(dim=1).logical_not().nonzero()
+        if len(bad):
+            raise self._not_finite(f"step {int(bad[0]) // self.variant.batch_size + 1}: the loss is not finite")
+        if not self._stepper.all_finite():
+            raise self._not_finite(f"step {self.state.step}: the weights are not finite")
+        if self._stepper.scale_collapsed():
+            raise self._not_finite(f"step {self.state.step}: the gradients overflow fp16 in every step")
+        return losses
+
+    def _not_finite(self, what: str) -> UserError:
+        folder = "" if self._checkpoints is None else f", delete {self._checkpoints.folder}"
+        return UserError(
+            f"{self.where()} {what}; learning_rate is {self._stepper.learning_rate}; "
+            f"the last good checkpoint is {self._last_good or 'none'}. "
+            f"Lower learning_rate in the variant's configuration{folder} and run again"
+        )
+
+    def _account(self) -> None:
+        """Adds the time since the last call to the state."""
+        now = time.monotonic()
+        elapsed, self._accounted = now - self._accounted, now
+        self.state.seconds += elapsed
+        self.state.epoch_seconds += elapsed
+        if self.device.type == "cuda":
+            self.state.gpu_seconds += elapsed * self.ranks.count
+        self.state.peak_memory = max(self.state.peak_memory, peak_memory(self.device))
+
+    def _announce(self) -> None:
+        ranks = f"{self.ranks.count} ranks, " if self.ranks.count > 1 else ""
+        say(
+            f"{self.name}: {len(self.train_tiles)} training and {len(self.validation_tiles)} validation tiles, "
+            f"{ranks}{self.precision.name}, {provenance.device_name(self.device)}"
+        )
+
+    def _new_stepper(self) -> Stepper:
+        return Stepper(
+            self.network,
+            self.variant,
+            self.stage,
+            self._standardise,
+            ranks=self.ranks,
+            precision=self.precision,
+            micro_batch_size=self.options.micro_batch_size,
+            compiled=self.options.compile,
+        )
+
+    def _new_reporter(self) -> Reporter:
+        tiles, state = len(self.train_tiles), self.state
+        per_stage = [tiles * len(stage.views) * stage.epochs for stage in self.variant.stages]
+        done = sum(per_stage[: state.stage - 1])
+        if not self.done:
+            in_epoch = min(state.step * self.variant.batch_size, tiles)
+            done += ((state.epoch - 1) * tiles + in_epoch) * len(self.stage.views)
+        return Reporter(sum(per_stage), done, self.options.log_seconds, self.device, silent=not self.ranks.first)

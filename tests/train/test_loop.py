@@ -7,44 +7,9 @@ import torch
 from safetensors.torch import load_file
 
 from sspipe.errors import UserError
-from sspipe.files import read_json, write_json
-from sspipe.train.dataset import PackedTiles, read_subset
-from sspipe.train.loop import Training, train
-from sspipe.variants import Stage, Variant
-
-SMALL = {"width": 0.0625, "norm": "batch"}
-SHARED = {"model": {**SMALL, "skips": {"shared": "random", "private": "none"}}}
-QUICK = {"learning_rate": 0.01, "batch_size": 4}
-
-
-def training(packed, seed=0, **settings):
-    return Training(
-        name="test",
-        variant=Variant.model_validate({**QUICK, **settings}),
-        seed=seed,
-        train_tiles=PackedTiles(packed.manifests, read_subset(packed.split, "train")),
-        validation_tiles=PackedTiles(packed.manifests, read_subset(packed.split, "validation")),
-        statistics=read_json(packed.statistics),
-    )
-
-
-def run_stage(packed, folder, settings, seed=0, name="mine"):
-    folder.mkdir(exist_ok=True)
-    write_json(folder / "variant.json", {**QUICK, **settings})
-    train(
-        split="spatial",
-        variant=name,
-        seed=seed,
-        settings=folder / "variant.json",
-        split_table=packed.split,
-        statistics=packed.statistics,
-        packs=packed.manifests,
-        threads=1,
-        out_model=folder / "model.safetensors",
-        out_metrics=folder / "metrics.jsonl",
-        out_record=folder / "train.json",
-    )
-    return folder
+from sspipe.files import read_json
+from sspipe.variants import Stage
+from tests.train.engine import SHARED, SMALL, run_stage, training
 
 
 def test_a_shared_space_network_learns_to_find_buildings_from_sar(packed):
@@ -66,14 +31,15 @@ def test_same_seed_gives_the_same_weights_and_another_seed_others(packed):
 
 
 def test_fine_tuning_goes_on_from_the_first_stages_weights_on_the_other_view(packed):
-    stages = [{"views": ["eo"], "epochs": 2}, {"views": ["sar"], "epochs": 1, "learning_rate": 1e-12}]
-    run = training(packed, model={**SMALL, "kind": "unet16"}, stages=stages)
-    first = run.run_stage(1, run.variant.stages[0])
-    after_first = run.weights()
-    second = run.run_stage(2, run.variant.stages[1])
-    assert [epoch.view for epoch in first + second] == ["eo", "eo", "sar"]
+    model = {"model": {**SMALL, "kind": "unet16"}}
+    first = {"views": ["eo"], "epochs": 2}
+    alone = training(packed, **model, stages=[first], test_view="eo")
+    alone.run()
+    both = training(packed, **model, stages=[first, {"views": ["sar"], "epochs": 1, "learning_rate": 1e-12}])
+    assert [epoch.view for epoch in both.run()] == ["eo", "eo", "sar"]
     weight = "decoder.head.weight"  # a learning rate of nothing keeps what the first stage learned
-    assert torch.allclose(after_first[weight], run.weights()[weight], atol=1e-6)
+    assert torch.allclose(alone.weights()[weight], both.weights()[weight], atol=1e-6)
+    assert (both.chosen.stage, both.chosen.epoch) == (2, 1)
 
 
 def test_best_keeps_the_epoch_with_the_highest_validation_iou_and_last_keeps_the_last(packed, monkeypatch):
@@ -84,7 +50,7 @@ def test_best_keeps_the_epoch_with_the_highest_validation_iou_and_last_keeps_the
         ious = iter([0.1, 0.6, 0.3])
         seen = []
 
-        def validate(stage, run=run, ious=ious, seen=seen):
+        def validate(run=run, ious=ious, seen=seen):
             seen.append(run.weights())
             return 1.0, next(ious)
 
@@ -100,7 +66,7 @@ def test_validation_uses_sar_alone_when_the_stage_trains_on_sar(packed, monkeypa
     asked = []
     row = run.validation_tiles.row
     monkeypatch.setattr(run.validation_tiles, "row", lambda sample, name: asked.append(name) or row(sample, name))
-    run.validate(run.variant.stages[0])
+    run.validate()
     assert set(asked) == {"sar", "masks"}
     unet = training(packed, model={**SMALL, "kind": "unet16"}, stages=[{"views": ["eo"], "epochs": 1}], test_view="eo")
     assert unet.variant.stages[0].validation_view == "eo"
@@ -115,20 +81,27 @@ def test_validation_counts_no_padding_and_leaves_out_tiles_without_buildings(pac
         return {view: torch.full((len(image), 2, 64, 64), 9.0) for view, image in views.items()}
 
     monkeypatch.setattr(run.network, "forward", everything)
-    _, iou = run.validate(run.variant.stages[0])
+    _, iou = run.validate()
     expected = [tiles.row(sample, "masks")[0].sum() / tiles.size_px**2 for sample in range(len(tiles))]
     assert iou == pytest.approx(sum(expected) / len(expected))
 
 
-def test_a_loss_that_is_not_finite_stops_the_run_and_names_the_learning_rate(packed, tmp_path):
+def test_a_loss_that_is_not_finite_stops_the_run_and_names_step_learning_rate_and_last_checkpoint(packed, tmp_path):
     settings = {
         "model": {"kind": "unet16", "width": 0.0625},
         "stages": [{"views": ["sar"], "epochs": 3}],
         "learning_rate": 1e30,
     }
-    with pytest.raises(UserError, match=r"stage 1/1 \(SAR\) epoch \d.*learning_rate \(now 1e\+30\)"):
+    told = r"spatial/mine seed 0: stage 1/1 \(SAR\) epoch 1/3 step 2: .* not finite; learning_rate is 1e\+30; "
+    with pytest.raises(UserError, match=told + "the last good checkpoint is none.*Lower learning_rate"):
         run_stage(packed, tmp_path / "run", settings)
-    assert sorted(path.name for path in (tmp_path / "run").iterdir()) == ["variant.json"]
+    assert sorted(path.name for path in (tmp_path / "run").iterdir()) == ["checkpoints", "variant.json"]
+    # With a checkpoint after each step, none holds what broke the weights, and the one before is named.
+    with pytest.raises(
+        UserError, match=told + r"the last good checkpoint is .*checkpoint-000001\.pt.*delete .*checkpoints"
+    ):
+        run_stage(packed, tmp_path / "each", settings, checkpoint_minutes=0)
+    assert [path.name for path in (tmp_path / "each" / "checkpoints").glob("*.pt")] == ["checkpoint-000001.pt"]
 
 
 def test_the_stage_writes_weights_metrics_and_a_record_of_what_it_did(packed, tmp_path, capsys):
@@ -141,7 +114,8 @@ def test_the_stage_writes_weights_metrics_and_a_record_of_what_it_did(packed, tm
     assert record["tiles"] == {"train": 10, "validation": 3}
     assert record["parameters_paper_style"] > record["parameters_unique"]
     assert {"torch", "python", "sspipe"} <= set(record["versions"])
-    assert record["seconds"] > 0
+    assert record["seconds"] > 0 and record["gpu_seconds"] == 0 and record["peak_memory_gib"] > 0
+    assert (record["restarts"], record["ranks"], record["precision"]) == (0, 1, "fp32")
     lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
     assert [(line["stage"], line["epoch"]) for line in lines] == [(1, 1), (1, 2)]
     best = max(lines, key=lambda line: line["validation_iou"])
