@@ -14,6 +14,7 @@ from numpy.lib import format as npy
 from sspipe.errors import UserError
 from sspipe.files import read_json, read_table, whole_file
 from sspipe.log import progress, say
+from sspipe.pack.identity import pack_digest
 from sspipe.pack.statistics import MOMENTS, VIEWS, Moments, of_image
 from sspipe.workers import in_parallel
 
@@ -30,8 +31,8 @@ def measure_tiles(*, packs: list[Path], processes: int, out: Path) -> None:
     Args:
         packs: `manifest.json` of every shard.
         processes: shards read at the same time.
-        out: Parquet; one row per tile, view and band with the number of valid pixels, their mean, and the sum of
-            their squared deviations from it.
+        out: Parquet; one row per tile, view and band with the number of valid pixels, their mean, the sum of their
+            squared deviations from it, and the digest of the pack.
 
     Raises:
         UserError: a shard is missing, incomplete, damaged, or was packed with other settings than the others.
@@ -41,6 +42,7 @@ def measure_tiles(*, packs: list[Path], processes: int, out: Path) -> None:
     measured = in_parallel(_measure_shard, packs, processes, "shards")
     table = pd.concat(list(progress(measured, "measure_tiles: shards", total=len(packs))), ignore_index=True)
     _refuse_twice(table)
+    table["pack"] = pack_digest(packs)
     with whole_file(out) as path:
         table.to_parquet(path, index=False)
     say(f"measure_tiles: {table['tile_id'].nunique()} tiles in {len(packs)} shards, all as their manifests say")
@@ -67,7 +69,7 @@ def _measure_shard(manifest: Path) -> pd.DataFrame:
         for tile_id, moments in zip(table["tile_id"], measured[f"{view}.npy"], strict=True)
         for band in range(len(moments.mean))
     ]
-    return pd.DataFrame(rows, columns=list(MOMENTS))
+    return pd.DataFrame(rows, columns=list(MOMENTS[:-1]))
 
 
 def _read_verified(path: Path, entry: dict[str, Any]) -> list[Moments]:

@@ -15,7 +15,8 @@ from sspipe.files import read_table, write_json
 from sspipe.log import say
 
 VIEWS = ("sar", "eo")
-MOMENTS = ("tile_id", "view", "band", "pixels", "mean", "squares")  # columns of the table of moments
+# Columns of the table of moments; `pack` is the digest of the pack that the tiles were measured in.
+MOMENTS = ("tile_id", "view", "band", "pixels", "mean", "squares", "pack")
 
 
 class Moments(NamedTuple):
@@ -55,7 +56,8 @@ def compute_statistics(*, split: str, split_table: Path, moments: Path, out: Pat
         total = merged(_moments_of(table[table["view"] == view]))
         _refuse_flat(split, view, total)
         views[view] = {"mean": total.mean.tolist(), "std": total.std.tolist(), "valid_pixels": total.pixels}
-    write_json(out, {"split": split, "subset": "train", "tiles": len(train), "views": views})
+    about = {"split": split, "subset": "train", "tiles": len(train), "pack": str(table["pack"].iloc[0])}
+    write_json(out, {**about, "views": views})
     say(f"compute_statistics: split {split}, {len(train)} training tiles")
 
 

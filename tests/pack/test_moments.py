@@ -6,6 +6,7 @@ import pytest
 
 from sspipe.errors import UserError
 from sspipe.files import write_json
+from sspipe.pack.identity import pack_digest
 from sspipe.pack.moments import measure_tiles
 from tests.packed_tiles import file_entries
 
@@ -48,6 +49,8 @@ def test_every_tile_is_measured_whatever_the_number_of_processes(packs, processe
     folder, images = packs
     table = measure(folder, processes=processes)
     assert len(table) == 4 * 2 * 4
+    manifests = [folder / "pack" / str(shard) / "manifest.json" for shard in (0, 1)]
+    assert set(table["pack"]) == {pack_digest(manifests)}
     for (view, tile_id), image in images.items():
         mine = table[(table["view"] == view) & (table["tile_id"] == tile_id)].sort_values("band")
         values = image[:, :8, :8].reshape(4, -1).astype(np.float64)

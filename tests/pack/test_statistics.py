@@ -109,7 +109,7 @@ def measured(tmp_path):
 
 def write_moments(folder, images):
     rows = [
-        (f"a_b_tile_{number}", view, band, moments.pixels, moments.mean[band], moments.squares[band])
+        (f"a_b_tile_{number}", view, band, moments.pixels, moments.mean[band], moments.squares[band], "5f3a")
         for (view, number), image in images.items()
         for moments in [of_image(image)]
         for band in range(4)
@@ -132,6 +132,7 @@ def test_only_training_tiles_count_and_padding_does_not(measured):
     folder, images = measured
     statistics = compute(folder, {1, 2})
     assert (statistics["split"], statistics["subset"], statistics["tiles"]) == ("random", "train", 2)
+    assert statistics["pack"] == "5f3a"
     for view in VIEWS:
         values = np.stack([images[view, number][:, :8, :8] for number in (1, 2)]).astype(np.float64)
         found = statistics["views"][view]
