@@ -72,6 +72,20 @@ def whole_folder(final: Path) -> Iterator[Path]:
         _remove(replaced)
 
 
+@contextmanager
+def scratch_folder(final: Path) -> Iterator[Path]:
+    """Yields an empty folder beside `final` for what is needed on the way to it; the folder is removed at the end."""
+    folder = Path(final).with_name(f"{Path(final).name}.scratch")
+    make_parent(folder)
+    _remove_leftovers(folder)
+    scratch = _temporary(folder, "partial")
+    scratch.mkdir()
+    try:
+        yield scratch
+    finally:
+        _remove(scratch)
+
+
 def write_json(final: Path, content: Any) -> None:
     """Writes `content` as indented JSON, atomically. NaN is refused: JSON has none."""
     with whole_file(Path(final)) as partial:
