@@ -8,7 +8,6 @@ numbers of them (`sspipe.train.transforms`).
 
 from __future__ import annotations
 
-import math
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
@@ -18,7 +17,7 @@ from types import TracebackType
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
+from numpy.typing import DTypeLike, NDArray
 from torch import Tensor
 
 from sspipe.train.dataset import FORMS, Array, PackedTiles
@@ -36,7 +35,8 @@ class Batch:
         step: from 0, within the epoch.
         samples: sample numbers of the whole batch, over all ranks.
         share: this rank's positions in `samples`.
-        arrays: `(b, C, P, P)` as they are packed: `sar` float16, `eo` uint16, `masks` uint8; b may be 0.
+        arrays: `(b, C, P, P)` as they are packed: `sar` float16, `eo` uint16, `masks` uint8; b may be 0. They hold
+            until the next batch is asked for; then their memory is used again.
         draws: what `Draws` gave, on the device.
     """
 
@@ -45,6 +45,9 @@ class Batch:
     share: slice
     arrays: dict[Array, Tensor]
     draws: dict[str, Tensor]
+
+
+_Loaded = tuple[Batch, dict[Array, Tensor]]  # and the buffers that it was read into
 
 
 class BatchLoader:
@@ -79,8 +82,9 @@ class BatchLoader:
         self._batch_size = batch_size
         self._rank, self._ranks = rank, ranks
         self._in_flight = workers + 1  # one batch ready while every worker is at another
-        self._pool = ThreadPoolExecutor(workers, thread_name_prefix="loader") if workers else None
-        self._own = threading.local()  # each thread's pinned buffers and stream
+        self._pool = ThreadPoolExecutor(workers, "loader", self._begin_thread) if workers else None
+        self._free: deque[dict[Array, Tensor]] = deque()  # buffers that no batch uses
+        self._own = threading.local()  # each thread's stream
 
     def __enter__(self) -> BatchLoader:
         return self
@@ -106,50 +110,63 @@ class BatchLoader:
         Raises:
             UserError: the pack is damaged.
         """
-        steps = range(first_step, self.steps(len(order)))
         order = np.asarray(order)
+        for batch, buffers in self._loaded(order, draws, range(first_step, self.steps(len(order)))):
+            if self._device.type == "cuda":
+                # What the copying stream allocated is used by the computing stream: torch must not reuse it too early.
+                for tensor in (*batch.arrays.values(), *batch.draws.values()):
+                    tensor.record_stream(torch.cuda.current_stream(self._device))
+            yield batch
+            if self._device.type != "cuda":  # the GPU has copies, and its buffers were freed with the upload
+                self._free.append(buffers)
+
+    def _loaded(self, order: NDArray[np.int64], draws: Draws, steps: range) -> Iterator[_Loaded]:
+        """Loads the steps in turn, as many ahead as there are workers."""
         if self._pool is None:
-            for step in steps:
-                yield self._received(self._load(step, order, draws))
+            yield from (self._load(step, order, draws) for step in steps)
             return
-        ahead: deque[Future[Batch]] = deque()
+        ahead: deque[Future[_Loaded]] = deque()
         try:
             for step in steps:
                 ahead.append(self._pool.submit(self._load, step, order, draws))
                 if len(ahead) > self._in_flight:
-                    yield self._received(ahead.popleft().result())
+                    yield ahead.popleft().result()
             while ahead:
-                yield self._received(ahead.popleft().result())
+                yield ahead.popleft().result()
         finally:
             for waiting in ahead:
                 waiting.cancel()
 
-    def _load(self, step: int, order: NDArray[np.int64], draws: Draws) -> Batch:
+    def _begin_thread(self) -> None:
+        """A thread begins on the first GPU: pinning memory there would take some of it from that GPU's own rank."""
+        if self._device.type == "cuda" and self._device.index is not None:
+            torch.cuda.set_device(self._device)
+
+    def _load(self, step: int, order: NDArray[np.int64], draws: Draws) -> _Loaded:
         samples = tuple(order[step * self._batch_size : (step + 1) * self._batch_size].tolist())
         share = share_of(len(samples), self._rank, self._ranks)
         mine = samples[share]
-        arrays = {name: self._stacked(name, mine) for name in self._arrays}
+        buffers = self._buffers()
+        for name, buffer in buffers.items():
+            self._tiles.copy(mine, name, buffer.numpy()[: len(mine)])
+        arrays = {name: buffer[: len(mine)] for name, buffer in buffers.items()}
         drawn = {name: torch.from_numpy(np.ascontiguousarray(array)) for name, array in draws(samples, share).items()}
         if self._device.type == "cuda":
             arrays, drawn = self._uploaded(arrays, drawn)
-        return Batch(step, samples, share, arrays, drawn)
+            self._free.append(buffers)
+        return Batch(step, samples, share, arrays, drawn), buffers
 
-    def _stacked(self, name: Array, samples: Sequence[int]) -> Tensor:
-        bands, dtype = FORMS[name]
-        shape = (len(samples), bands, self._tiles.padded_px, self._tiles.padded_px)
-        stacked = self._buffer(name, shape, torch.from_numpy(np.empty(0, dtype)).dtype)
-        self._tiles.copy(samples, name, stacked.numpy())
-        return stacked
-
-    def _buffer(self, name: str, shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
-        """Memory for a thread's stacked samples; pinned memory is dear to get, so each thread keeps its own."""
-        if self._device.type != "cuda":
-            return torch.empty(shape, dtype=dtype)
-        kept: dict[str, Tensor] = self._own.__dict__.setdefault("buffers", {})
-        size = math.prod(shape)
-        if name not in kept or kept[name].numel() < size:
-            kept[name] = torch.empty(size, dtype=dtype, pin_memory=True)
-        return kept[name][:size].view(shape)
+    def _buffers(self) -> dict[Array, Tensor]:
+        """Memory for one share: fresh memory costs more time than filling it, and pinning it still more."""
+        try:
+            return self._free.pop()
+        except IndexError:
+            side, pinned = self._tiles.padded_px, self._device.type == "cuda"
+            rows = -(-self._batch_size // self._ranks)
+            return {
+                name: torch.empty((rows, bands, side, side), dtype=_torch_type(dtype), pin_memory=pinned)
+                for name, (bands, dtype) in ((name, FORMS[name]) for name in self._arrays)
+            }
 
     def _uploaded(
         self, arrays: dict[Array, Tensor], drawn: dict[str, Tensor]
@@ -163,15 +180,11 @@ class BatchLoader:
         self._own.stream.synchronize()
         return sent, sent_draws
 
-    def _received(self, batch: Batch) -> Batch:
-        """Tells torch that the computing stream uses what the copying stream allocated, or it would be reused."""
-        if self._device.type == "cuda":
-            stream = torch.cuda.current_stream(self._device)
-            for tensor in (*batch.arrays.values(), *batch.draws.values()):
-                tensor.record_stream(stream)
-        return batch
-
 
 def no_draws(samples: Sequence[int], share: slice) -> dict[str, NDArray[np.bool_]]:
     """`Draws` of validation and inference: nothing is random."""
     return {}
+
+
+def _torch_type(dtype: DTypeLike) -> torch.dtype:
+    return torch.from_numpy(np.empty(0, dtype)).dtype

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping, Sequence
 from typing import Any, get_args
 
@@ -37,11 +38,12 @@ class Standardiser:
             view: whose statistics are used.
 
         Returns:
-            `(B, 4, H, W)` float32, channels last.
+            `(B, 4, H, W)` float32, of its own memory.
         """
-        image = image_BCHW.to(torch.float32, memory_format=torch.channels_last)
-        valid = (image != 0).any(dim=1, keepdim=True)
-        return torch.addcmul(self._shift[view], image, self._scale[view]).mul_(valid)
+        image = image_BCHW.to(torch.float32, copy=True)
+        # Several times faster on a CPU than any(dim=1), which steps from band to band for each pixel.
+        valid = functools.reduce(torch.logical_or, (band != 0 for band in image.unbind(dim=1))).unsqueeze(1)
+        return image.mul_(self._scale[view]).add_(self._shift[view]).mul_(valid)
 
 
 def draw_flips(key: Sequence[int], samples: Sequence[int]) -> np.ndarray:
@@ -72,7 +74,7 @@ def network_input(
         flipped_B: `(B,)` bool, the samples to flip left-right; None flips none.
 
     Returns:
-        views `(B, 4, P, P)` float32, standardised, channels last; masks `(B, 2, P, P)` float32 of 0 and 1.
+        views `(B, 4, P, P)` float32, standardised; masks `(B, 2, P, P)` float32 of 0 and 1.
     """
     views = {view: standardise(arrays[view], view) for view in get_args(View) if view in arrays}
     masks_BCHW = arrays["masks"].float()

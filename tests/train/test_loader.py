@@ -3,6 +3,8 @@
 import os
 import shutil
 import threading
+import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -34,7 +36,11 @@ def batches(tiles, *, arrays=("sar", "eo", "masks"), first_step=0, key=(0, 1), r
     with BatchLoader(
         tiles, arrays, device=torch.device("cpu"), batch_size=BATCH, rank=rank, ranks=ranks, workers=workers
     ) as loader:
-        return list(loader.epoch(order, draws, first_step))
+        # Copies, as a batch's memory is used again.
+        return [
+            replace(batch, arrays={name: array.clone() for name, array in batch.arrays.items()})
+            for batch in loader.epoch(order, draws, first_step)
+        ]
 
 
 def assert_identical(one, other):
@@ -125,6 +131,24 @@ def test_leaving_an_epoch_early_leaves_no_thread_behind(tiles):
     with BatchLoader(tiles, ("sar",), device=torch.device("cpu"), batch_size=1, workers=3) as loader:
         assert next(loader.epoch(range(13), no_draws)).samples == (0,)
     assert threading.active_count() == before
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_a_batch_holds_while_later_ones_are_read(tiles, workers):
+    order = list(range(13))
+    with BatchLoader(tiles, ("sar",), device=torch.device("cpu"), batch_size=2, workers=workers) as loader:
+        for _ in range(2):  # the second epoch finds the first one's memory
+            for batch in loader.epoch(order, no_draws):
+                time.sleep(0.01)  # for the workers to get ahead
+                expected = [tiles.row(sample, "sar") for sample in batch.samples]
+                assert np.array_equal(batch.arrays["sar"].numpy(), expected)
+
+
+def test_memory_is_used_again(tiles):
+    with BatchLoader(tiles, ("sar",), device=torch.device("cpu"), batch_size=1, workers=2) as loader:
+        places = [batch.arrays["sar"].data_ptr() for _ in range(5) for batch in loader.epoch(range(13), no_draws)]
+    assert len(places) == 65
+    assert len(set(places)) <= 5  # two read, two wait, one is used
 
 
 def test_an_epoch_takes_every_sample_once_in_an_order_of_its_own(tiles):

@@ -42,11 +42,13 @@ def test_optical_values_beyond_15_bits_stay_positive(standardise):
     assert standardise(image, "eo").flatten().tolist() == pytest.approx([(65535 - 330) / 130] * 4)
 
 
-def test_the_network_takes_its_input_channels_last(packed, standardise):
-    views, masks = network_input(arrays_of(packed, [0, 1], "eo", "sar", "masks"), standardise)
+def test_the_network_gets_sar_first_and_masks_as_numbers_and_the_batch_stays_as_it_is(packed, standardise):
+    arrays = arrays_of(packed, [0, 1], "eo", "sar", "masks")
+    before = {name: array.clone() for name, array in arrays.items()}
+    views, masks = network_input(arrays, standardise)
     assert list(views) == ["sar", "eo"]
-    assert all(view.is_contiguous(memory_format=torch.channels_last) for view in views.values())
     assert masks.dtype == torch.float32 and set(masks.unique().tolist()) == {0.0, 1.0}
+    assert all(torch.equal(array, before[name]) for name, array in arrays.items())
 
 
 def test_flips_turn_views_and_masks_together_along_columns(packed, standardise):
