@@ -139,7 +139,7 @@ def read_subset(split_table: Path, subset: str) -> list[str]:
 
 
 def _read_manifest(path: Path) -> dict[str, Any]:
-    """Reads a shard's manifest and compares the sizes of its files; their checksums are compute_statistics's matter."""
+    """Reads a shard's manifest and compares the sizes of its files; their checksums are measure_tiles's matter."""
     content = read_json(path)
     try:
         for name, about in content["files"].items():
