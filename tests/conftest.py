@@ -6,8 +6,9 @@ import hypothesis
 import pytest
 
 from tests.packed_tiles import packed
+from tests.s3.store import store
 
-__all__ = ["packed"]
+__all__ = ["packed", "store"]
 
 # Two workers share two cores: each test process computes on one, or they slow each other down many times over.
 os.environ.setdefault("OMP_NUM_THREADS", "1")

@@ -13,7 +13,7 @@ from sspipe.log import duration, say
 Result = TypeVar("Result")
 
 FIRST_PAUSE_S = 1.0
-LONGEST_PAUSE_S = 30.0  # so that not much time is lost after the source is back
+LONGEST_PAUSE_S = 10.0  # so that little time is lost after the source is back
 
 
 class TransientError(Exception):

@@ -144,7 +144,7 @@ def refusal(where: str, status: int, detail: str, keys: str) -> UserError:
     if status in (404, 410):
         return UserError(f"{where}: there is no such object; check {keys}")
     if status in (401, 403):
-        return UserError(f"{where}: not readable without credentials; check {keys}")
+        return UserError(f"{where}: not readable without credentials, or not there; check {keys}")
     return UserError(f"{where}: refused ({status} {detail}); check {keys}")
 
 
