@@ -15,6 +15,7 @@ include: "rules/common.smk"
 rule all:
     input:
         f"{ROOT}/report/index.html",
+        f"{ROOT}/report/catalog.html",
         runs(f"{ROOT}/score/{RUN}/solaris.json"),
     localrule: True
 

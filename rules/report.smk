@@ -1,4 +1,32 @@
-# All runs side by side.
+# The data, and all runs side by side.
+
+
+rule describe_tiles:
+    input:
+        catalog=f"{ROOT}/catalog.parquet",
+        catalog_report=f"{ROOT}/catalog.json",
+        footprints=f"{ROOT}/footprints.parquet",
+        raw=f"{ROOT}/raw.json",
+    output:
+        report(
+            f"{ROOT}/report/catalog.html",
+            category="Data",
+            labels={"what": "the tiles, one page"},
+        ),
+    log:
+        f"{ROOT}/logs/describe_tiles.log",
+    benchmark:
+        f"{ROOT}/benchmarks/describe_tiles.tsv"
+    conda:
+        "../envs/sspipe.yaml"
+    params:
+        title=lambda wildcards: CONFIG.report.title,
+        min_area_px=CONFIG.score.min_area_px,
+        synthetic="--synthetic" if CONFIG.archive.source == "synthetic" else "",
+    shell:
+        "python -m sspipe describe-tiles --catalog {input.catalog:q} --catalog-report {input.catalog_report:q}"
+        " --footprints {input.footprints:q} --manifest {input.raw:q} --title {params.title:q}"
+        " --min-area-px {params.min_area_px} {params.synthetic} --out {output:q} > {log:q} 2>&1"
 
 
 rule collect_scores:

@@ -4,6 +4,7 @@
 rule data:
     input:
         f"{ROOT}/catalog.json",
+        f"{ROOT}/report/catalog.html",
         expand(f"{ROOT}/statistics/{{split}}.json", split=CONFIG.splits),
     localrule: True
 

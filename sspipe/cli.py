@@ -252,6 +252,16 @@ def _report(stage: StageAdder) -> None:
     _paths(sub, "--trains", "train.json of every run")
     _path(sub, "--out", "scores.csv to write")
 
+    sub = stage("describe-tiles", "report.data_page:describe_tiles", "the data report")
+    _path(sub, "--catalog", "catalog.parquet")
+    _path(sub, "--catalog-report", "catalog.json")
+    _path(sub, "--footprints", "footprints.parquet")
+    _path(sub, "--manifest", "raw.json")
+    sub.add_argument("--title", required=True)
+    _number(sub, "--min-area-px", "smaller buildings are not scored, px")
+    sub.add_argument("--synthetic", action="store_true", help="the data are synthetic")
+    _path(sub, "--out", "catalog.html to write")
+
     sub = stage("compare-variants", "report.page:compare_variants", "the comparison report")
     _path(sub, "--scores-csv", "table of all runs' scores")
     for flag, what in (

@@ -55,7 +55,7 @@ def _data_facts(data: Mapping[str, Any]) -> list[tuple[str, str]]:
         ("Buildings", f"{data['buildings']:,} footprints over all tiles (a building on several tiles counts on each)"),
         (
             "Footprints",
-            f"{footprints['kept']:,} kept, of which {footprints['repaired']:,} repaired; "
+            f"{footprints['kept']:,} as they were, {footprints['repaired']:,} repaired, "
             f"{footprints['skipped']:,} skipped",
         ),
     ]

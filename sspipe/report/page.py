@@ -7,16 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from markupsafe import Markup
 
-import sspipe
-from sspipe.files import whole_file, whole_folder
+from sspipe.files import whole_folder
 from sspipe.log import say, warn
-from sspipe.report import comparison, figures, making, panel_section, plot_sections, style, wording
+from sspipe.report import comparison, figures, making, panel_section, plot_sections, wording
+from sspipe.report.html import write_page
 from sspipe.report.results import Results, read_results
 
-HERE = Path(__file__).parent
 MAX_PAGE_BYTES = 15_000_000
 SECTIONS = (
     ("answer", "The answer"),
@@ -26,6 +23,14 @@ SECTIONS = (
     ("panels", "Test tiles"),
     ("made", "How it was made"),
 )
+FILTERS = {
+    "millions": wording.millions,
+    "number": wording.number,
+    "percent": wording.percent,
+    "time": wording.time,
+    "spread": lambda sd: "" if pd.isna(sd) else f"± {sd:.3f}",
+    "bounds": lambda row: f"[{wording.number(row['f1_low'])}, {wording.number(row['f1_high'])}]",
+}
 
 
 def compare_variants(
@@ -92,9 +97,6 @@ def compare_variants(
             "title": title,
             "synthetic": synthetic,
             "sections": SECTIONS,
-            "version": sspipe.__version__,
-            "colours": _colour_variables(),
-            "css": (HERE / "page.css").read_text(),
             "data": results.data,
             "variant_count": table["variant"].nunique(),
             "splits": [_split_part(results, table, split, synthetic) for split in results.splits],
@@ -113,39 +115,10 @@ def compare_variants(
             ),
             **making.making_section(results),
         }
-        html = _render(context)
-        size = len(html.encode())
+        size = write_page("page.html.jinja", context, FILTERS, out)
         if size > MAX_PAGE_BYTES:
             warn(f"the page has {size / 1e6:.1f} MB, more than {MAX_PAGE_BYTES / 1e6:.0f}; set report.panels lower")
-        with whole_file(Path(out)) as partial:
-            partial.write_text(html)
     say(f"report of {len(results.runs)} runs: {out} ({size / 1e6:.1f} MB)")
-
-
-def _render(context: dict[str, Any]) -> str:
-    environment = Environment(
-        loader=FileSystemLoader(HERE), autoescape=True, undefined=StrictUndefined, trim_blocks=False, lstrip_blocks=True
-    )
-    environment.filters |= {
-        "millions": wording.millions,
-        "number": wording.number,
-        "percent": wording.percent,
-        "time": wording.time,
-        "spread": lambda sd: "" if pd.isna(sd) else f"± {sd:.3f}",
-        "bounds": lambda row: f"[{wording.number(row['f1_low'])}, {wording.number(row['f1_high'])}]",
-    }
-    # The style sheet is ours and holds quotes that must not be escaped.
-    context = {**context, "css": Markup(context["css"]), "colours": Markup(context["colours"])}
-    return environment.get_template("page.html.jinja").render(context)
-
-
-def _colour_variables() -> str:
-    light = " ".join(f"--{name}: {value};" for name, (value, _) in style.PALETTE.items())
-    dark = " ".join(f"--{name}: {value};" for name, (_, value) in style.PALETTE.items())
-    return (
-        f":root {{ color-scheme: light dark; {light} }}\n"
-        f"@media screen and (prefers-color-scheme: dark) {{ :root {{ {dark} }} }}"
-    )
 
 
 def _split_part(results: Results, table: pd.DataFrame, split: str, synthetic: bool) -> dict[str, Any]:

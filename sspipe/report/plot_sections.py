@@ -3,24 +3,14 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import pandas as pd
-from matplotlib.figure import Figure
 
-from sspipe.report import comparison, curves, figures, style, wording
+from sspipe.report import comparison, curves, figures, wording
+from sspipe.report.drawing import Drawing, saved_drawing
 from sspipe.report.results import Results
-
-
-class Drawing(NamedTuple):
-    """A figure on the page, in two widths, and the name of its data."""
-
-    name: str
-    caption: str
-    wide: str
-    narrow: str
 
 
 def score_drawings(
@@ -35,7 +25,7 @@ def score_drawings(
     paper_splits = () if synthetic else tuple(split for split, kind in kinds.items() if kind == "random")
     diamond = " Orange diamonds: the paper's F1 (its own random split)." if paper_splits else ""
     seeds = " Ticks: single seeds." if (table["seeds"] > 1).any() else ""
-    f1 = _drawing(
+    f1 = saved_drawing(
         folder,
         "f1_by_variant",
         functools.partial(figures.f1_figure, table, results.runs, paper_splits=paper_splits),
@@ -44,7 +34,7 @@ def score_drawings(
         "SpaceNet F1 of each variant. Open grey dots: floor (never sees EO) and ceiling (EO at test too)."
         f"{seeds}{diamond}",
     )
-    leakage = _drawing(
+    leakage = saved_drawing(
         folder,
         "leakage",
         functools.partial(figures.leakage_figure, results.leakage),
@@ -53,7 +43,7 @@ def score_drawings(
         "How much of the test tiles' ground was seen: training tiles, and the validation tiles that choose the epoch.",
     )
     counted = results.tiles[["split", "tile_id", "subset", "easting_m", "northing_m", "size_px", "pixel_m"]]
-    place = _drawing(
+    place = saved_drawing(
         folder,
         "tile_map",
         functools.partial(figures.tile_map_figure, results.tiles),
@@ -63,7 +53,7 @@ def score_drawings(
     )
     gap = None
     if len(gaps):
-        gap = _drawing(
+        gap = saved_drawing(
             folder,
             "leak_gap",
             functools.partial(figures.gap_figure, gaps),
@@ -92,7 +82,7 @@ def learning_section(results: Results, folder: Path) -> dict[str, Any]:
     for split in results.splits:
         here = epochs[epochs["split"] == split]
         data = here.assign(views=["+".join(views) for views in here["views"]])
-        drawing = _drawing(
+        drawing = saved_drawing(
             folder,
             f"learning_curves_{split}",
             functools.partial(curves.learning_figure, here),
@@ -112,7 +102,7 @@ def learning_section(results: Results, folder: Path) -> dict[str, Any]:
 
 def _loss_part(split: str, epochs: pd.DataFrame, alone: str, both: str, folder: Path) -> dict[str, Any]:
     sentence = wording.loss_sentence(epochs, alone, both)
-    drawing = _drawing(
+    drawing = saved_drawing(
         folder,
         f"bce_against_bce_dice_{split}_{both}",
         functools.partial(curves.loss_figure, epochs, alone, both),
@@ -122,18 +112,3 @@ def _loss_part(split: str, epochs: pd.DataFrame, alone: str, both: str, folder: 
         "shows what both have: BCE.",
     )
     return {"split": split, "sentence": sentence, "drawing": drawing}
-
-
-def _drawing(
-    folder: Path, name: str, draw: Callable[[float], Figure], table: pd.DataFrame, alt: str, caption: str
-) -> Drawing:
-    """Draws a figure for laptop and phone, and saves the first with its data."""
-    wide = style.svg_text(draw(style.WIDE_IN))
-    style.save_figure(wide, table, folder, name)
-    narrow = style.svg_text(draw(style.NARROW_IN))
-    return Drawing(
-        name=name,
-        caption=caption,
-        wide=style.inline_svg(wide, f"{name}-wide", alt),
-        narrow=style.inline_svg(narrow, f"{name}-narrow", alt),
-    )

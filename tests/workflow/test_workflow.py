@@ -115,7 +115,7 @@ def test_editing_one_variants_learning_rate_runs_that_variant_and_what_follows_i
 def test_renaming_a_variant_trains_nothing_and_shows_in_the_report(changed):
     changed.edit(lambda content: content["variants"].update({"ss_rsc": {"title": "Mixed {skips}, really"}}))
     changed.edit(lambda content: content["report"].update({"title": "A {tiny} city"}))
-    assert changed.planned("all") == {"compare_variants": 1, "all": 1}
+    assert changed.planned("all") == {"describe_tiles": 1, "compare_variants": 1, "all": 1}
     done = changed.snakemake("all")
     assert done.returncode == 0, done.stdout + done.stderr
     page = (changed.results / "report" / "index.html").read_text()

@@ -1,0 +1,240 @@
+"""The data report: one HTML page that says what the tiles are, and what was left out of them and why."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import shapely
+
+from sspipe.errors import UserError
+from sspipe.files import read_json, read_table
+from sspipe.log import say
+from sspipe.report import data_figures, data_tables, wording
+from sspipe.report.drawing import Drawing, drawing
+from sspipe.report.html import write_page
+
+LISTED = 20  # rows of a table that a reader may still look through; catalog.json has all
+SECTIONS = (
+    ("tiles", "Tiles"),
+    ("place", "Strips on a map"),
+    ("left-out", "Left out"),
+    ("no-data", "No-data"),
+    ("values", "Values"),
+    ("buildings", "Buildings"),
+    ("labels", "CSV and label files"),
+)
+CATALOG_COLUMNS = (
+    "tile_id", "strip", "orientation", "easting_m", "northing_m", "size_px", "pixel_m", "sar_no_data_fraction",
+    "eo_no_data_fraction", "building_count",
+)  # fmt: skip
+FOOTPRINT_COLUMNS = ("area_m2", "height_m", "csv_distance_px")
+KEYS = ("values", "areas", "labels", "left_out", "footprints", "other_files")
+
+
+def describe_tiles(
+    *,
+    catalog: Path,
+    catalog_report: Path,
+    footprints: Path,
+    manifest: Path,
+    title: str,
+    min_area_px: float,
+    synthetic: bool,
+    out: Path,
+) -> None:
+    """Writes the data report.
+
+    Args:
+        catalog: one row per tile.
+        catalog_report: catalog.json.
+        footprints: footprints.parquet.
+        manifest: raw.json, what the archive held.
+        title: heading of the comparison report.
+        min_area_px: smaller buildings are not scored, px.
+        synthetic: whether the data are generated, which the page then says.
+        out: the page.
+
+    Raises:
+        UserError: an input is missing, or is of an older run.
+    """
+    tiles = read_table(catalog, CATALOG_COLUMNS)
+    buildings = read_table(footprints, FOOTPRINT_COLUMNS)
+    data = read_json(catalog_report)
+    missing = [key for key in KEYS if key not in data]
+    if missing:
+        raise UserError(f"{catalog_report}: has no {', '.join(missing)}; index the tiles again (rule index_tiles)")
+    strips = data_tables.strip_table(tiles)
+    min_area_m2 = min_area_px * float(tiles["pixel_m"].iloc[0]) ** 2
+    archive = read_json(manifest)
+    context = {
+        "title": title,
+        "synthetic": synthetic,
+        "sections": SECTIONS,
+        "data": data,
+        "facts": _facts(tiles, strips, data),
+        "products": data_tables.product_table(archive).to_dict("records"),
+        "left_out": _capped(data_tables.left_out_table(data["left_out"]).to_dict("records")),
+        "unknown": archive["unknown"],
+        "other_files": _capped(data["other_files"]),
+        "problems": _capped(data["footprints"]["problems"]),
+        "odd_areas": _capped(data["areas"]["disagreeing"]),
+        "differing": _capped(_worst_first(data["labels"]["tiles_that_differ"])),
+        "out_of_range": {name: _capped(data["values"][name]["out_of_range"]) for name in data_tables.BANDS},
+        "bands": {
+            name: data_tables.band_table(name, data["values"][name]).to_dict("records") for name in data_tables.BANDS
+        },
+        "min_area_m2": min_area_m2,
+        "building_facts": _building_facts(buildings, data, min_area_m2),
+        "label_facts": _label_facts(data["labels"]),
+        "drawings": _drawings(tiles, strips, buildings, data, min_area_m2),
+    }
+    filters = {"percent": wording.percent, "number": wording.number, "brief": _brief, "listed": wording.listed}
+    size = write_page("catalog.html.jinja", context, filters, out)
+    say(f"data report of {len(tiles)} tiles: {out} ({size / 1e6:.1f} MB)")
+
+
+def _drawings(
+    tiles: pd.DataFrame, strips: pd.DataFrame, buildings: pd.DataFrame, data: Mapping[str, Any], min_area_m2: float
+) -> dict[str, Drawing | None]:
+    """All figures; None for those with nothing in them."""
+    shares = {name: wording.percent(tiles[f"{name}_no_data_fraction"].mean()) for name in ("sar", "eo")}
+    drawings: dict[str, Drawing | None] = {
+        "strips": drawing(
+            "strips",
+            functools.partial(data_figures.strip_map_figure, strips),
+            f"Map of the outlines of {len(strips)} strips, one panel for each orientation, coloured by the day they "
+            "were flown.",
+            "Outlines of the strips: the union of each strip's tiles. Kilometres from the south-western corner, "
+            "EPSG:32631.",
+            "catalog.parquet",
+        ),
+        "no_data": drawing(
+            "no-data",
+            functools.partial(data_figures.no_data_figure, tiles),
+            f"Histograms of the share of no-data in a tile: SAR {shares['sar']} and EO {shares['eo']} on average.",
+            "How many tiles have which share of no-data (0 in every band). Dashed: the mean.",
+            "catalog.parquet",
+        ),
+        "buildings": None,
+        "agreement": None,
+    }
+    for name, unit in (("sar", "SAR value (log-scaled amplitude)"), ("eo", "EO value (11 bit)")):
+        bands = data_tables.band_table(name, data["values"][name])
+        reference = " Open diamonds: SpaceNet 6 itself, all its tiles." if name == "sar" else ""
+        drawings[name] = drawing(
+            f"values-{name}",
+            functools.partial(
+                data_figures.values_figure, data_tables.histogram_table(name, data["values"][name]), bands, unit
+            ),
+            f"Histogram of the valid {name.upper()} pixels of each band, and their means: "
+            + ", ".join(f"{band['band']} {wording.number(band['mean'], 1)}" for _, band in bands.iterrows())
+            + ".",
+            f"Values of the valid pixels, band by band.{reference}",
+            "catalog.json",
+        )
+    measured = buildings[buildings["area_m2"] > 0]
+    if len(measured):
+        drawings["buildings"] = drawing(
+            "buildings",
+            functools.partial(data_figures.building_figure, measured, min_area_m2),
+            f"Histograms of the footprints' area (median {measured['area_m2'].median():.0f} m²) and of the height of "
+            f"their roofs (median {wording.number(measured['height_m'].median(), 1)} m).",
+            f"Each footprint in each tile. Orange: {min_area_m2:g} m², below which the challenge does not score.",
+            "footprints.parquet",
+        )
+    if buildings["csv_distance_px"].notna().any():
+        worst = buildings["csv_distance_px"].max()
+        drawings["agreement"] = drawing(
+            "agreement",
+            functools.partial(data_figures.agreement_figure, buildings),
+            f"Histogram of the distance between the two outlines of each building; the largest is {worst:.3g} px.",
+            "How far the outlines in the CSV lie from those in the label files, at the farthest point. Left of the "
+            "orange line they are the same outline, rounded.",
+            "footprints.parquet",
+        )
+    return drawings
+
+
+def _facts(tiles: pd.DataFrame, strips: pd.DataFrame, data: Mapping[str, Any]) -> list[tuple[str, str]]:
+    north, south = (data["orientation"][key] for key in ("0", "1"))
+    strips_north, strips_south = (data["strip_orientation"][key] for key in ("0", "1"))
+    ground = shapely.area(shapely.union_all(strips["outline"].to_numpy())) / 1e6
+    size, pixel = int(tiles["size_px"].iloc[0]), float(tiles["pixel_m"].iloc[0])
+    return [
+        ("Tiles in use", f"{len(tiles):,}, each {size} × {size} px of {pixel:g} m ({size * pixel:g} m to a side)"),
+        ("Left out", f"{data['left_out']['count']:,} ({wording.percent(data['left_out']['share'])} of all tiles)"),
+        ("Strips", f"{len(strips):,}, flown on {wording.listed(sorted(strips['date'].unique()), most=6)}"),
+        ("From the north", f"{north:,} tiles of {strips_north:,} strips (orientation 0)"),
+        ("From the south", f"{south:,} tiles of {strips_south:,} strips (orientation 1)"),
+        ("Ground", f"{ground:,.1f} km² under {len(tiles) * (size * pixel) ** 2 / 1e6:,.1f} km² of tiles, EPSG:32631"),
+        ("No-data", f"{wording.percent(data['no_data_fraction'])} of the SAR pixels on average"),
+        (
+            "Buildings",
+            f"{data['buildings']:,} footprints in tiles, of {data['distinct_buildings']:,} buildings (by Building_ID); "
+            f"{int((tiles['building_count'] == 0).sum()):,} tiles have none",
+        ),
+    ]
+
+
+def _building_facts(buildings: pd.DataFrame, data: Mapping[str, Any], min_area_m2: float) -> list[tuple[str, str]]:
+    footprints, areas = data["footprints"], data["areas"]
+    small = (buildings["area_m2"] < min_area_m2).mean() if len(buildings) else None
+    return [
+        (
+            "Footprints",
+            f"{footprints['kept']:,} as they were, {footprints['repaired']:,} repaired, "
+            f"{footprints['skipped']:,} skipped",
+        ),
+        ("Small", f"{wording.percent(small)} are below {min_area_m2:g} m² in their tile, and are not scored"),
+        ("Cut", f"{areas['truncated']:,} are cut by their tile's edge"),
+        (
+            "Area",
+            f"{len(areas['disagreeing']):,} of {areas['compared']:,} whole footprints differ from SpaceNet's own area "
+            f"(origarea) by more than {wording.percent(areas['tolerance'])}"
+            + (f"; the worst by {wording.percent(areas['worst'])}" if areas["worst"] is not None else ""),
+        ),
+        ("Height", f"unknown for {int(buildings['height_m'].isna().sum()):,} footprints"),
+    ]
+
+
+def _label_facts(labels: Mapping[str, Any]) -> list[tuple[str, str]]:
+    def tiles(names: Sequence[str]) -> str:
+        return f"{len(names):,}" + (f": {wording.listed(names)}" if names else "")
+
+    return [
+        ("Polygons in the CSV", f"{labels['csv_polygons']:,}, of which {labels['csv_invalid']:,} are invalid"),
+        (
+            "Same building",
+            f"{labels['matched']:,} are in both (IoU above 0.5), {labels['moved']:,} of them farther apart than "
+            f"{labels['tolerance_px']:g} px somewhere",
+        ),
+        ("Alone", f"{labels['csv_alone']:,} in the CSV alone, {labels['geojson_alone']:,} in the label files alone"),
+        (
+            "Worst pair",
+            f"outlines {wording.number(labels['worst_distance_px'])} px apart; smallest IoU "
+            f"{wording.number(labels['worst_iou'])}",
+        ),
+        ("Tiles of unequal count", tiles([row["tile_id"] for row in labels["tiles_of_other_count"]])),
+        ("Tiles not in the CSV", tiles(labels["tiles_not_in_csv"])),
+        ("Tiles in the CSV alone", tiles(labels["tiles_only_in_csv"])),
+    ]
+
+
+def _worst_first(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Tiles with most buildings on one side alone first, then those with the largest distance."""
+    return sorted(
+        rows, key=lambda row: (row["csv_alone"] + row["geojson_alone"], row["worst_distance_px"] or 0), reverse=True
+    )
+
+
+def _brief(value: float) -> str:
+    """A value that may be tiny or in the thousands, in few digits; a dash where there is none."""
+    return wording.NONE if pd.isna(value) else f"{value:.5g}"
+
+
+def _capped(rows: list[Any]) -> dict[str, Any]:
+    return {"rows": rows[:LISTED], "more": max(0, len(rows) - LISTED), "all": len(rows)}
