@@ -17,6 +17,7 @@ rule all:
         f"{ROOT}/report/index.html",
         f"{ROOT}/report/catalog.html",
         runs(f"{ROOT}/score/{RUN}/solaris.json"),
+        maps_with_all(".footprints.gpkg"),
     localrule: True
 
 
@@ -25,5 +26,6 @@ include: "rules/data.smk"
 include: "rules/pack.smk"
 include: "rules/train.smk"
 include: "rules/predict.smk"
+include: "rules/maps.smk"
 include: "rules/score.smk"
 include: "rules/report.smk"

@@ -1,10 +1,12 @@
 # Configuration, wildcard constraints and input functions. No rules.
+import shutil
 import sys
 from functools import cache
 from pathlib import Path
 from shlex import join, quote
 
 from snakemake.exceptions import WorkflowError
+from snakemake.logging import logger
 
 from sspipe.config import load_config
 from sspipe.data.spacenet6 import TRUTH_FILE
@@ -120,6 +122,24 @@ def polygon_flags():
     flags = [f"--{key.replace('_', '-')} {value}" for key, value in own.items()]
     flags += [f"--{key} {' '.join(map(str, values))}" for key, values in tried.items()]
     return " ".join(flags)
+
+
+@cache
+def maps_with_all(suffix):
+    """One file of every run's map, if the maps are part of `all`."""
+    if not CONFIG.maps.with_all:
+        return []
+    tools = ("gdalbuildvrt", "gdal_translate")
+    # With conda or a container they come with the environment.
+    if not workflow.deployment_settings.deployment_method:
+        missing = [tool for tool in tools if shutil.which(tool) is None]
+        if missing:
+            logger.warning(
+                f"{' and '.join(missing)} not found: the maps are left out of `all` and of the report. "
+                "Install gdal-bin (apt-get install gdal-bin), or set maps.with_all: false."
+            )
+            return []
+    return runs(f"{ROOT}/maps/{RUN}{suffix}")
 
 
 def initial_weights(wildcards):

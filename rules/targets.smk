@@ -22,6 +22,14 @@ rule score_all:
     localrule: True
 
 
+rule maps:
+    input:
+        runs(f"{ROOT}/maps/{RUN}.tif"),
+        runs(f"{ROOT}/maps/{RUN}.footprints.gpkg"),
+        runs(f"{ROOT}/maps/{RUN}.looks.json"),
+    localrule: True
+
+
 rule report:
     input:
         f"{ROOT}/report/index.html",

@@ -56,7 +56,7 @@ def _parser() -> Parser:
         sub.set_defaults(stage=f"sspipe.{function}", command_name=name, quiet=quiet)
         return sub
 
-    for add in (_data, _pack, _train, _predict, _score, _report, _follow):
+    for add in (_data, _pack, _train, _predict, _maps, _score, _report, _follow):
         add(stage)
     return parser
 
@@ -212,6 +212,38 @@ def _predict(stage: StageAdder) -> None:
     _path(sub, "--out-parquet", "GeoParquet to write")
     _path(sub, "--out-gpkg", "GeoPackage to write")
     _path(sub, "--out-submission", "challenge CSV to write")
+
+
+def _maps(stage: StageAdder) -> None:
+    sub = stage("mosaic-predictions", "predict.maps:mosaic_predictions", "average all looks at the test area")
+    _path(sub, "--probabilities", "probabilities.npy of the test tiles")
+    _path(sub, "--catalog", "catalog.parquet")
+    _paths(sub, "--packs", "manifest.json of every shard")
+    _number(sub, "--edge-m", "a look's weight rises over this distance from its tile's edge, m")
+    _number(sub, "--block-px", "side of the blocks it is made in", int)
+    _path(sub, "--out", "cloud-optimised GeoTIFF to write")
+    _path(sub, "--out-looks", "GeoParquet to write: where each tile has data")
+
+    sub = stage("extract-map-polygons", "predict.map_polygons:extract_map_polygons", "footprints of a mosaic")
+    _path(sub, "--mosaic", "GeoTIFF that mosaic-predictions wrote")
+    _path(sub, "--settings", "polygons.json: how footprints are made")
+    _number(sub, "--block-px", "side of the blocks it is read in", int)
+    _path(sub, "--out-parquet", "GeoParquet to write")
+    _path(sub, "--out-gpkg", "GeoPackage to write")
+
+    sub = stage("score-looks", "score.looks:score_looks", "one look at a time against all looks together")
+    for flag, what in (
+        ("--probabilities", "probabilities.npy of the test tiles"),
+        ("--catalog", "catalog.parquet"),
+        ("--footprints", "footprints.parquet, the truth"),
+        ("--polygons", "polygons.parquet, footprints of single tiles"),
+        ("--map-polygons", "footprints of the mosaic"),
+        ("--looks", "where each tile has data"),
+    ):
+        _path(sub, flag, what)
+    _number(sub, "--iou-threshold", "a match needs a larger IoU")
+    _number(sub, "--min-area-px", "smaller buildings are left out, px")
+    _path(sub, "--out", "looks.json to write")
 
 
 def _score(stage: StageAdder) -> None:

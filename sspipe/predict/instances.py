@@ -23,12 +23,14 @@ class TilePolygons:
     Attributes:
         geometry: (n,) shapely polygons in tile pixels, x right and y down from the corner of the upper left pixel.
         confidence: (n,) float64, mean interior probability over the pixels of the instance.
-        at_tile_edge: (n,) bool, the instance has a pixel in the tile's outermost rows or columns.
+        at_tile_edge: (n,) bool, the instance has a pixel in the tile's outermost rows or columns, or at `edge`.
+        looks: (n,) float64, mean of `looks` over the pixels of the instance; 1 where none are given.
     """
 
     geometry: np.ndarray
     confidence: np.ndarray
     at_tile_edge: np.ndarray
+    looks: np.ndarray
 
 
 def tile_polygons(
@@ -39,6 +41,8 @@ def tile_polygons(
     border_threshold: float,
     min_area_px: float,
     simplify_px: float,
+    edge: np.ndarray | None = None,
+    looks: np.ndarray | None = None,
 ) -> TilePolygons:
     """Finds the footprints of one tile.
 
@@ -49,6 +53,8 @@ def tile_polygons(
         border_threshold: building pixels below it are seeds.
         min_area_px: footprints smaller than this are dropped: instances before, polygons after simplification.
         simplify_px: Douglas-Peucker tolerance, px; topology is preserved. 0 keeps every corner.
+        edge: (S, S) bool, more pixels that count as the tile's edge.
+        looks: (S, S) number of looks at each pixel.
 
     Returns:
         The footprints: those grown from seeds in the order a row-by-row scan meets the seeds, then the seedless ones.
@@ -62,8 +68,15 @@ def tile_polygons(
     )
     count = int(instances.max(initial=0))
     pixels = np.bincount(instances.ravel(), minlength=count + 1)
-    confidence = np.bincount(instances.ravel(), weights=interior.ravel(), minlength=count + 1) / np.maximum(pixels, 1)
+
+    def mean(values: np.ndarray) -> np.ndarray:
+        return np.bincount(instances.ravel(), weights=values.ravel(), minlength=count + 1) / np.maximum(pixels, 1)
+
+    confidence = mean(interior)
+    seen = np.ones(count + 1) if looks is None else mean(looks)
     at_edge = np.zeros(count + 1, bool)
+    if edge is not None:
+        at_edge[instances[edge]] = True
     for line in (instances[0], instances[-1], instances[:, 0], instances[:, -1]):
         at_edge[line] = True
 
@@ -74,7 +87,7 @@ def tile_polygons(
     geometry = _simplified(np.array([outlines[number] for number in numbers], dtype=object), simplify_px)
     kept = shapely.area(geometry) >= min_area_px
     numbers = numbers[kept]
-    return TilePolygons(geometry[kept], confidence[numbers], at_edge[numbers])
+    return TilePolygons(geometry[kept], confidence[numbers], at_edge[numbers], seen[numbers])
 
 
 def label_instances(

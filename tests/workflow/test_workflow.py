@@ -101,6 +101,8 @@ def test_editing_one_variants_learning_rate_runs_that_variant_and_what_follows_i
         "extract_polygons": 1,
         "score_polygons": 1,
         "check_against_solaris": 1,
+        "mosaic_predictions": 1,
+        "map_footprints": 1,
         "collect_scores": 1,
         "compare_variants": 1,
         "all": 1,
