@@ -56,6 +56,15 @@ install_torch() {
     fi
 }
 
+# GDAL's command-line tools make the maps. Everything else runs without them, so their absence is told and no more.
+install_gdal() {
+    if has_gdal; then return; fi
+    if apt_install gdal-bin && has_gdal; then say "GDAL's tools: $(gdal_translate --version)"; return; fi
+    [ -z "${CI:-}" ] || fail "gdalbuildvrt and gdal_translate could not be installed, and in CI no map may be left out"
+    say "NO GDAL TOOLS (gdalbuildvrt, gdal_translate): maps will be left out until somebody runs: apt-get install gdal-bin"
+}
+has_gdal() { command -v gdalbuildvrt >/dev/null && command -v gdal_translate >/dev/null; }
+
 install_workflow() {
     if ! [ -x "$venv/bin/python" ] || ! "$venv/bin/python" -m pip --version >/dev/null 2>&1; then make_venv; fi
     say "installing the pinned packages of envs/lock.txt (about 500 MB to download the first time; some minutes)"
@@ -66,6 +75,7 @@ install_workflow() {
     if [ -f "$envs/../pyproject.toml" ]; then # (a container has the environment alone)
         pip_install --no-deps --no-build-isolation -e "$envs/.."
     fi
+    install_gdal
 }
 
 # Any Chromium on the PATH; else Debian's; else playwright's own (Ubuntu has Chromium as a snap alone). The tests look
