@@ -6,17 +6,21 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from sspipe.errors import UserError
 from sspipe.files import read_json
 from sspipe.log import say
 from sspipe.models.build import build_network
-from sspipe.models.unet16 import IN_CHANNELS, LEVELS, OUT_CHANNELS
+from sspipe.models.unet16 import IN_CHANNELS, LEVELS
 from sspipe.pack.identity import pack_digest
-from sspipe.train.dataset import Array, PackedTiles
-from sspipe.train.losses import segmentation_loss
+from sspipe.train.dataset import FORMS, Array, PackedTiles
+from sspipe.train.distributed import Place, Ranks
+from sspipe.train.loader import Batch
 from sspipe.train.precision import Precision
+from sspipe.train.steps import Stepper
+from sspipe.train.transforms import Standardiser
 from sspipe.variants import Variant
 
 _AGREEING = ("shards", "size_px", "padded_px", "orientation", "border_px")
@@ -143,7 +147,7 @@ def refuse_incomplete_pack(
 def refuse_batch_that_does_not_fit(
     variant: Variant, *, size_px: int, images: int, precision: Precision, device: torch.device
 ) -> None:
-    """Takes one step at full size with a network of the variant's kind; on a CPU nothing is tried.
+    """Takes one of the engine's steps at full size, with a network of its own; on a CPU nothing is tried.
 
     Args:
         variant: its network, its stage with most views, its loss.
@@ -188,16 +192,17 @@ def _fits(variant: Variant, size_px: int, images: int, precision: Precision, dev
 
 
 def _step(variant: Variant, size_px: int, images: int, precision: Precision, device: torch.device) -> None:
-    """One step with Adam, whose moments are twice as large as the network."""
     network = build_network(variant.model.model_copy(update={"vgg16_weights": None}), seed=0).to(device)
     network.to(memory_format=torch.channels_last)  # type: ignore[call-overload] # missing in torch's stubs
     stage = max(variant.stages, key=lambda stage: len(stage.views))
-    optimizer = torch.optim.Adam(network.parameters())
-    image = torch.zeros((images, IN_CHANNELS, size_px, size_px), device=device)
-    masks = torch.zeros((images, OUT_CHANNELS, size_px, size_px), device=device)
-    views: dict[str, torch.Tensor] = {view: image.to(memory_format=torch.channels_last) for view in stage.views}
-    psi = torch.ones((len(views), images, LEVELS), dtype=torch.bool, device=device)
-    with precision.autocast():
-        loss = segmentation_loss(network(views, psi), masks, variant.loss)
-    loss.total.mean().backward()
-    optimizer.step()
+    as_they_are = {view: {"mean": [0.0] * IN_CHANNELS, "std": [1.0] * IN_CHANNELS} for view in stage.views}
+    standardise = Standardiser({"views": as_they_are}, device)
+    stepper = Stepper(network, variant, stage, standardise, ranks=Ranks(Place(), device), precision=precision)
+
+    arrays: dict[Array, torch.Tensor] = {}
+    for name in (*stage.views, "masks"):
+        bands, dtype = FORMS[name]
+        arrays[name] = torch.from_numpy(np.zeros((images, bands, size_px, size_px), dtype)).to(device)
+    psi = torch.ones((len(stage.views), images, LEVELS), dtype=torch.bool, device=device)
+    flips = torch.ones(images, dtype=torch.bool, device=device)
+    stepper.step(Batch(0, tuple(range(images)), slice(0, images), arrays, {"psi": psi, "flips": flips}))
