@@ -1,6 +1,6 @@
 #!/bin/sh
 # Makes the virtual environment that the Makefile works in:   envs/setup.sh .venv [test]
-# `test` adds the tests' tools and looks for a browser. Safe to run again: what is there already is kept.
+# `test` adds the tests' tools, and looks for a browser and an S3 server. Safe to run again: what is there already is kept.
 set -eu
 venv=$1
 what=${2:-workflow}
@@ -108,12 +108,30 @@ starts_browser() {
     "$venv/bin/python" -c 'from playwright.sync_api import sync_playwright as p; p().start().chromium.launch().close()' 2>/dev/null
 }
 
+# Fetching is tested against Ceph's gateway, run by the tests on loopback: about 270 MB of Debian or Ubuntu packages.
+install_s3_server() {
+    if has_s3_server; then say "S3 server: radosgw"; return; fi
+    if apt_install radosgw ceph-mon ceph-osd ceph-base ceph-common openssl && has_s3_server; then
+        say "S3 server: radosgw"
+        return
+    fi
+    packages="apt-get install --no-install-recommends radosgw ceph-mon ceph-osd ceph-base ceph-common openssl"
+    [ -z "${CI:-}" ] || fail "no S3 server could be set up, and in CI no test may be skipped for want of one: $packages"
+    say "NO S3 SERVER could be set up: the tests that fetch from one will be skipped ($packages)"
+}
+has_s3_server() {
+    for program in radosgw radosgw-admin ceph-mon ceph-osd ceph monmaptool openssl setpriv; do # as tests/s3/server.py
+        command -v "$program" >/dev/null || return 1
+    done
+}
+
 case $what in
 workflow) install_workflow ;;
 test)
     say "installing the tests' tools of envs/lock-test.txt"
     pip_install -r "$envs/lock-test.txt"
     install_browser
+    install_s3_server
     ;;
 *) fail "setup.sh: unknown part '$what'" ;;
 esac
