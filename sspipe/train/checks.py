@@ -200,7 +200,8 @@ def _step(variant: Variant, size_px: int, images: int, precision: Precision, dev
     stepper = Stepper(network, variant, stage, standardise, ranks=Ranks(Place(), device), precision=precision)
 
     arrays: dict[Array, torch.Tensor] = {}
-    for name in (*stage.views, "masks"):
+    names: tuple[Array, ...] = (*stage.views, "masks")
+    for name in names:
         bands, dtype = FORMS[name]
         arrays[name] = torch.from_numpy(np.zeros((images, bands, size_px, size_px), dtype)).to(device)
     psi = torch.ones((len(stage.views), images, LEVELS), dtype=torch.bool, device=device)
