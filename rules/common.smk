@@ -57,11 +57,11 @@ def split_flags(wildcards):
     split = CONFIG.splits[wildcards.split]
     flags = f"--kind {split.kind} --seed {split.seed}"
     flags += f" --test-fraction {split.test_fraction} --validation-fraction {split.validation_fraction}"
-    return (
-        flags
-        if split.test_line_m is None
-        else f"{flags} --test-line-m {split.test_line_m}"
-    )
+    if split.test_line_m is not None:
+        flags += f" --test-line-m {split.test_line_m}"
+    if split.edges_m is not None:
+        flags += " --edges-m {} {}".format(*split.edges_m)
+    return flags
 
 
 TRANSFER = {"connections", "outage_minutes", "ca_bundle"}

@@ -20,6 +20,8 @@ from sspipe.log import duration, say
 
 Parser = argparse.ArgumentParser
 
+SPLIT_KINDS = ("random", "spatial", "baseline_x")
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs one stage.
@@ -105,13 +107,27 @@ def _data(stage: StageAdder) -> None:
     sub = stage("assign-splits", "data.splits:assign_splits", "part the tiles, and audit the leakage")
     _path(sub, "--catalog", "catalog.parquet")
     sub.add_argument("--split", required=True, help="name of the split")
-    sub.add_argument("--kind", required=True, choices=("random", "spatial"))
+    sub.add_argument("--kind", required=True, choices=SPLIT_KINDS)
     _number(sub, "--seed", "of the shuffle", int)
     _number(sub, "--test-fraction", "share of all tiles")
     _number(sub, "--validation-fraction", "share of what test leaves")
     _number(sub, "--test-line-m", "easting of the test area's west edge, m", required=False)
+    _edges(sub)
     _path(sub, "--out-split", "table to write")
     _path(sub, "--out-leakage", "audit to write")
+
+    what = "how much of its test ground a split shows in training, from a table of tile origins alone"
+    sub = stage("audit", "data.audit:audit_tiles", what, quiet=True)
+    _path(sub, "--tiles", "table of image_id (or tile_id), easting_m, northing_m: .csv, .csv.gz or .parquet")
+    sub.add_argument("--split", required=True, choices=SPLIT_KINDS, dest="kind")
+    _number(sub, "--tile-size-m", "side of a tile where the table has none, m", required=False, default=450.0)
+    _number(sub, "--seed", "of the first shuffle (random)", int, required=False, default=0)
+    _number(sub, "--seeds", "how many shuffles, for mean and spread (random)", int, required=False, default=1)
+    _number(sub, "--test-fraction", "share of all tiles (0.2; spatial: in place of the line)", required=False)
+    _number(sub, "--validation-fraction", "share of what test leaves (0.2)", required=False)
+    _number(sub, "--test-line-m", "easting of the test area's west edge, m (spatial: 595343)", required=False)
+    _edges(sub)
+    _path(sub, "--out", "JSON to write", required=False)
 
 
 def _pack(stage: StageAdder) -> None:
@@ -323,6 +339,11 @@ def _follow(stage: StageAdder) -> None:
     )
     _path(sub, "--logs", "folder of logs")
     sub.add_argument("command", nargs="*", help="after `--`: program to run and follow")
+
+
+def _edges(parser: Parser) -> None:
+    what = "ends of the five slices, m (baseline_x: 591550 596250)"
+    parser.add_argument("--edges-m", type=float, nargs=2, metavar=("WEST", "EAST"), help=what)
 
 
 def _path(parser: Parser, flag: str, what: str, required: bool = True) -> None:

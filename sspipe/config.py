@@ -103,19 +103,26 @@ class Masks(Section):
 class Split(Section):
     """One way to part the tiles into train, validation and test."""
 
-    kind: Literal["random", "spatial"]
+    kind: Literal["random", "spatial", "baseline_x"]
     seed: int = Field(0, ge=0, description="of the shuffle (random)")
     test_fraction: Fraction = Field(0.2, description="share of all tiles (random; spatial without test_line_m)")
     validation_fraction: Fraction = Field(0.2, description="share of the tiles that test leaves")
     test_line_m: float | None = Field(
         None, description="spatial: tiles whose west edge is at or east of this easting (m) are test; null: by fraction"
     )
+    edges_m: tuple[float, float] | None = Field(
+        None, description="baseline_x: west and east end of its five slices, m; null: the baseline's, 591550 and 596250"
+    )
     variants: Literal["all"] | tuple[Name, ...] = Field("all", description="which variants are trained on this split")
 
     @model_validator(mode="after")
-    def _line_only_where_used(self) -> Split:
-        if self.kind == "random" and self.test_line_m is not None:
-            raise ValueError("test_line_m belongs to `kind: spatial`; a random split has no line")
+    def _settings_only_where_used(self) -> Split:
+        if self.kind != "spatial" and self.test_line_m is not None:
+            raise ValueError(f"test_line_m belongs to `kind: spatial`; a {self.kind} split has no line")
+        if self.kind != "baseline_x" and self.edges_m is not None:
+            raise ValueError(f"edges_m belongs to `kind: baseline_x`; a {self.kind} split has no slices")
+        if self.edges_m is not None and self.edges_m[0] >= self.edges_m[1]:
+            raise ValueError(f"edges_m must name the west end first, then the east, not {list(self.edges_m)}")
         return self
 
 

@@ -1,8 +1,10 @@
-"""Parting the tiles into train, validation and test: at random (the paper, section 5.1) or by place, without a leak."""
+"""Parting the tiles into train, validation and test: at random (the paper, section 5.1), or by place."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -16,8 +18,23 @@ from sspipe.log import say
 SUBSETS = ("train", "validation", "test", "guard", "validation_guard")
 NEEDED = ("train", "validation", "test")
 
+# West and east end (m) of the five slices by which the challenge's baseline numbers its tiles.
+BASELINE_EDGES_M = (591550.0, 596250.0)
+BASELINE_SLICES = 5
+
 # Map coordinates reach 6e6 m, so they are known to about 1e-9 m: edges nearer than this are shared, not overlapping.
 TOLERANCE_M = 1e-6
+
+
+class Rule(NamedTuple):
+    """How tiles are parted; the fields are those of `splits` in the config."""
+
+    kind: str
+    seed: int
+    test_fraction: float
+    validation_fraction: float
+    test_line_m: float | None
+    edges_m: tuple[float, float] | None
 
 
 def assign_splits(
@@ -29,6 +46,7 @@ def assign_splits(
     test_fraction: float,
     validation_fraction: float,
     test_line_m: float | None,
+    edges_m: tuple[float, float] | None,
     out_split: Path,
     out_leakage: Path,
 ) -> None:
@@ -37,22 +55,14 @@ def assign_splits(
     Raises:
         UserError: train, validation or test would have no tiles, or the seed is negative.
     """
+    rule = Rule(kind, seed, test_fraction, validation_fraction, test_line_m, edges_m)
     if seed < 0:
         raise UserError(f"splits.{split}.seed is {seed}; expected 0 or more; choose another seed")
     tiles = read_table(catalog, columns=["tile_id", "easting_m", "northing_m", "size_px", "pixel_m"])
     tiles["size_m"] = tiles["size_px"] * tiles["pixel_m"]
-    if kind == "random":
-        tiles["subset"] = random_subsets(len(tiles), test_fraction, validation_fraction, seed)
-    else:
-        tiles["subset"] = spatial_subsets(
-            tiles["easting_m"].to_numpy(float),
-            tiles["size_m"].to_numpy(float),
-            test_fraction,
-            validation_fraction,
-            test_line_m,
-        )
-    counts = {name: int((tiles["subset"] == name).sum()) for name in SUBSETS}
-    _refuse_empty(split, kind, tiles, counts, test_line_m)
+    tiles["subset"] = subsets_of(tiles, rule)
+    counts = count(tiles["subset"])
+    refuse_empty(f"split `{split}`", tiles, rule, lambda field: f"splits.{split}.{field}")
     shares = audit(tiles)
     with whole_file(out_split) as partial:
         tiles[["tile_id", "subset"]].sort_values("tile_id").to_parquet(partial, index=False)
@@ -62,6 +72,30 @@ def assign_splits(
         f"split {split}: one tile of train or validation covers more than half of {shares[HEADLINE]['over_50']:.1%} "
         f"of the test tiles; {shares[HEADLINE]['inside_union']:.1%} lie wholly on ground that these show"
     )
+
+
+def subsets_of(tiles: pd.DataFrame, rule: Rule) -> NDArray[np.str_]:
+    """Parts the tiles by a rule.
+
+    Args:
+        tiles: columns easting_m (west edge) and size_m (side), sorted by tile id.
+        rule: how.
+
+    Returns:
+        (N,) subset of each tile.
+    """
+    easting_m, size_m = tiles["easting_m"].to_numpy(float), tiles["size_m"].to_numpy(float)
+    if rule.kind == "random":
+        return random_subsets(len(tiles), rule.test_fraction, rule.validation_fraction, rule.seed)
+    if rule.kind == "spatial":
+        return spatial_subsets(easting_m, size_m, rule.test_fraction, rule.validation_fraction, rule.test_line_m)
+    assert rule.kind == "baseline_x", rule.kind
+    return baseline_subsets(easting_m, rule.edges_m or BASELINE_EDGES_M)
+
+
+def count(subset: pd.Series) -> dict[str, int]:
+    """How many tiles each subset has."""
+    return {name: int((subset == name).sum()) for name in SUBSETS}
 
 
 def random_subsets(tiles: int, test_fraction: float, validation_fraction: float, seed: int) -> NDArray[np.str_]:
@@ -107,6 +141,28 @@ def spatial_subsets(
     return subsets
 
 
+def baseline_subsets(easting_m: NDArray[np.float64], edges_m: tuple[float, float]) -> NDArray[np.str_]:
+    """Cuts as the SpaceNet 6 challenge's baseline does: five slices of equal width in easting, and no guard.
+
+    The baseline validates on the easternmost slice and trains on the others; tiles beyond an end count to the slice
+    there. Its validation slice is test here, since the challenge's own test tiles have no public labels, and the slice
+    next to it is validation. Tiles on both sides of a border overlap.
+
+    Args:
+        easting_m: (N,) west edges of the tiles.
+        edges_m: west and east end of the slices, m.
+
+    Returns:
+        (N,) subset of each tile.
+    """
+    west, east = edges_m
+    slices = np.clip(np.floor((easting_m - west) / (east - west) * BASELINE_SLICES), 0, BASELINE_SLICES - 1)
+    subsets = np.full(len(easting_m), "train", dtype="<U16")
+    subsets[slices == BASELINE_SLICES - 1] = "test"
+    subsets[slices == BASELINE_SLICES - 2] = "validation"
+    return subsets
+
+
 def _cut_east(
     subsets: NDArray[np.str_],
     easting_m: NDArray[np.float64],
@@ -137,22 +193,40 @@ def _line_nearest(easting_m: NDArray[np.float64], fraction: float) -> float:
     return float(edges[np.argmin(np.abs(share_east - fraction))])
 
 
-def _refuse_empty(
-    split: str, kind: str, tiles: pd.DataFrame, counts: dict[str, int], test_line_m: float | None
-) -> None:
-    empty = [name for name in NEEDED if not counts[name]]
+def refuse_empty(what: str, tiles: pd.DataFrame, rule: Rule, named: Callable[[str], str]) -> None:
+    """Refuses a split of which a part has no tiles.
+
+    Args:
+        what: the split, for the message.
+        tiles: columns easting_m, size_m, subset.
+        rule: that parted them.
+        named: what the reader calls a field of the rule.
+
+    Raises:
+        UserError: train, validation or test is empty; the message has the range of the data and the setting to change.
+    """
+    empty = [name for name in NEEDED if not (tiles["subset"] == name).any()]
     if not empty:
         return
-    none_left = f"split `{split}`: no tiles are left for {' and '.join(empty)}"
-    if kind == "random":
+    none_left = f"{what}: no tiles are left for {' and '.join(empty)}"
+    if rule.kind == "random":
         raise UserError(
             f"{none_left}: {len(tiles)} tiles are too few for its fractions; "
-            f"change splits.{split}.test_fraction or validation_fraction, or take more tiles"
+            f"change {named('test_fraction')} or {named('validation_fraction')}, or take more tiles"
         )
     edges = tiles["easting_m"]
-    line = f"the line at easting {test_line_m:.10g} m" if test_line_m is not None else "a line by test_fraction"
+    span = f"the west edges of the {len(tiles)} tiles lie between eastings {edges.min():.3f} and {edges.max():.3f} m"
+    if rule.kind == "baseline_x":
+        west, east = rule.edges_m or BASELINE_EDGES_M
+        raise UserError(
+            f"{none_left} with {BASELINE_SLICES} slices between eastings {west:.10g} and {east:.10g} m; {span}; set "
+            f"{named('edges_m')} to that range"
+        )
+    line = (
+        f"the line at easting {rule.test_line_m:.10g} m" if rule.test_line_m is not None else "a line by test_fraction"
+    )
     raise UserError(
-        f"{none_left} with {line}; the west edges of the {len(tiles)} tiles lie between eastings {edges.min():.3f} "
-        f"and {edges.max():.3f} m, and each tile is {tiles['size_m'].max():g} m wide; set splits.{split}.test_line_m "
-        "well inside that range (or leave it out), so that tiles and a guard as wide as a tile fit on its west"
+        f"{none_left} with {line}; {span}, and each tile is {tiles['size_m'].max():g} m wide; set "
+        f"{named('test_line_m')} well inside that range (or leave it out), so that tiles and a guard as wide as a tile "
+        "fit on its west"
     )

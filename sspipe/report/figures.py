@@ -17,7 +17,7 @@ from sspipe.data.leakage import HEADLINE
 from sspipe.report.style import BLUE, GREEN, GREY, INK, LINE, MUTED, ORANGE, PURPLE, SURFACE, is_narrow, styled
 
 ROLE_COLOURS = {"candidate": BLUE, "floor": GREY, "ceiling": GREY}
-KIND_COLOURS = {"random": ORANGE, "spatial": BLUE}
+KIND_COLOURS = {"random": ORANGE, "spatial": BLUE, "baseline_x": PURPLE}
 # Colour and marker; drawn in this order, so that what matters most lies on top.
 SUBSET_MARKS = {
     "guard": (GREY, "X"),

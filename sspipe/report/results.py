@@ -71,7 +71,7 @@ class Results:
         return list(self.runs["split"].unique())
 
     def kind(self, split: str) -> str:
-        """`random` or `spatial`."""
+        """`random`, `spatial` or `baseline_x`."""
         kinds = self.leakage.loc[self.leakage["split"] == split, "kind"]
         if kinds.empty:
             raise UserError(f"split `{split}` has scores but no leakage audit; run assign_splits for it")

@@ -80,3 +80,10 @@ def test_a_tile_may_lie_inside_the_union_though_no_single_tile_covers_it():
     halves = np.array([[0.0, 10.0, 10.0], [10.0, 10.0, 10.0]])
     shares = coverage(np.array([[5.0, 10.0, 10.0]]), halves)
     assert shares == {"over_0": 1.0, "over_50": 0.0, "over_90": 0.0, "inside_union": 1.0}
+
+
+@pytest.mark.parametrize(("gap_m", "inside"), [(0.0, 1.0), (0.001, 0.0)])
+def test_a_strip_of_a_millimetre_keeps_a_tile_out_of_the_union(gap_m, inside):
+    west, east = (592000.0, 5749000.0, 450.0), (592450.0 + gap_m, 5749000.0, 450.0)
+    shares = coverage(np.array([[592225.0, 5749000.0, 450.0]]), np.array([west, east]))
+    assert shares["inside_union"] == inside

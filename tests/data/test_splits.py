@@ -9,7 +9,7 @@ import shapely
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sspipe.data.splits import assign_splits, random_subsets, spatial_subsets
+from sspipe.data.splits import assign_splits, baseline_subsets, random_subsets, spatial_subsets
 from sspipe.errors import UserError
 
 tile_tables = st.lists(
@@ -72,6 +72,15 @@ def test_without_a_line_the_spatial_split_comes_as_near_to_the_fractions_as_the_
     assert abs((subsets == "validation").sum() - 0.2 * left) <= 1
 
 
+@given(tile_tables, st.floats(0, 2000), st.floats(1, 3000))
+def test_the_baselines_slices_are_equally_wide_and_the_outer_ones_take_what_lies_beyond(tiles, west, width):
+    easting_m = tiles[:, 0]
+    subsets = baseline_subsets(easting_m, (west, west + 5 * width))
+    near = np.abs((easting_m - west) / width % 1 - 0.5) > 0.4999999  # at a border, where rounding decides
+    assert ((subsets == "test") == (easting_m >= west + 4 * width))[~near].all()
+    assert ((subsets == "validation") == ((easting_m >= west + 3 * width) & (subsets != "test")))[~near].all()
+
+
 @pytest.fixture
 def catalog(tmp_path):
     """Twenty tiles of 32 m from west to east, half a tile apart, from easting 592000 m."""
@@ -86,7 +95,7 @@ def assign(catalog, **changes):
     folder = catalog.parent
     settings = {"split": "here", "kind": "random", "seed": 0, "test_fraction": 0.2, "validation_fraction": 0.2}
     outputs = {"out_split": folder / "here.parquet", "out_leakage": folder / "here.leakage.json"}
-    assign_splits(catalog=catalog, **{**settings, "test_line_m": None, **outputs, **changes})
+    assign_splits(catalog=catalog, **{**settings, "test_line_m": None, "edges_m": None, **outputs, **changes})
     return pd.read_parquet(outputs["out_split"]), json.loads(outputs["out_leakage"].read_text())
 
 
@@ -105,6 +114,21 @@ def test_a_spatial_split_leaks_nothing(catalog):
     for pair in ("test_against_train", "validation_against_train", "test_against_train_and_validation"):
         assert set(leakage[pair].values()) == {0.0}
     assert table.loc[table["subset"] == "test", "tile_id"].tolist() == [f"a_b_tile_{n}" for n in (16, 17, 18, 19)]
+
+
+def test_the_baselines_split_keeps_no_guard_and_its_leak_is_audited(catalog):
+    table, leakage = assign(catalog, kind="baseline_x", edges_m=(592000.0, 592320.0))
+    assert leakage["counts"] == {"train": 12, "validation": 4, "test": 4, "guard": 0, "validation_guard": 0}
+    assert table["subset"].tolist() == ["train"] * 12 + ["validation"] * 4 + ["test"] * 4
+    assert leakage[leakage["headline"]]["over_0"] == 0.25  # the tile at the border, half of it
+
+
+def test_slices_that_miss_the_tiles_are_told_with_the_range_of_the_data(catalog):
+    with pytest.raises(UserError) as error:
+        assign(catalog, kind="baseline_x")
+    message = str(error.value)
+    assert "no tiles are left for validation" in message or "no tiles are left for train" in message
+    assert "between eastings 592000.000 and 592304.000 m" in message and "splits.here.edges_m" in message
 
 
 @pytest.mark.parametrize(("line", "empty"), [(600000.0, "test"), (591000.0, "train and validation")])
@@ -129,4 +153,6 @@ def test_a_negative_seed_is_refused_by_name(tmp_path):
     settings = {"split": "mine", "kind": "random", "test_fraction": 0.2, "validation_fraction": 0.2}
     paths = {"out_split": tmp_path / "mine.parquet", "out_leakage": tmp_path / "mine.leakage.json"}
     with pytest.raises(UserError, match=r"splits\.mine\.seed is -1; expected 0 or more"):
-        assign_splits(catalog=tmp_path / "catalog.parquet", seed=-1, test_line_m=None, **settings, **paths)
+        assign_splits(
+            catalog=tmp_path / "catalog.parquet", seed=-1, test_line_m=None, edges_m=None, **settings, **paths
+        )
