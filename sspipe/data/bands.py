@@ -16,8 +16,8 @@ class ValueRange(NamedTuple):
 
     lowest: float
     highest: float
-    step: float  # width of a bin; the first begins at 0
-    bins: int  # the first also counts what lies below it, the last what lies above it
+    step: int  # width of a bin; the first begins at 0
+    bins: int  # at most 256; the first also counts what lies below it, the last what lies above it
 
 
 # By the dtype that a product must have, which tells their scales apart.
@@ -89,17 +89,35 @@ def as_json(summary: BandSummary) -> dict[str, Any]:
 def _summary(sample: NDArray[Any], values: ValueRange) -> BandSummary:
     if not sample.size:
         return BandSummary(0, math.inf, -math.inf, 0.0, 0.0, np.zeros(values.bins, np.int64))
-    binned = np.clip(sample / values.step, 0, values.bins - 1).astype(np.intp)
-    deviations = sample.astype(np.float64)
-    mean = float(deviations.mean())
-    deviations -= mean
+    if sample.dtype.kind == "u":
+        return _summary_of_counts(np.bincount(sample), values)
+    binned = np.clip(sample / values.step, 0, values.bins - 1).astype(np.uint8)
+    mean = float(sample.mean(dtype=np.float64))
+    deviations = np.subtract(sample, mean, dtype=np.float64)
     return BandSummary(
         int(sample.size),
         float(sample.min()),
         float(sample.max()),
         mean,
-        float(deviations @ deviations),
+        # Not as a dot product: for that numpy starts threads, which only get in the other processes' way.
+        float(np.square(deviations, out=deviations).sum()),
         np.bincount(binned, minlength=values.bins),
+    )
+
+
+def _summary_of_counts(counts: NDArray[np.int64], values: ValueRange) -> BandSummary:
+    """From how often each whole number occurs, which says all: at least one does, and so does the last."""
+    numbers = np.flatnonzero(counts)
+    often = counts[numbers]
+    mean = float(numbers @ often / often.sum())
+    bins = np.minimum(numbers // int(values.step), values.bins - 1)
+    return BandSummary(
+        int(often.sum()),
+        float(numbers[0]),
+        float(numbers[-1]),
+        mean,
+        float(often @ np.square(numbers - mean)),
+        np.bincount(bins, weights=often, minlength=values.bins).astype(np.int64),
     )
 
 

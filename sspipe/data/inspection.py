@@ -109,7 +109,8 @@ def inspect_image(request: TileRequest, product: Product) -> tuple[ImageReport |
         return None, [Problem(name, f"cannot be read to its end ({reason})", "a whole GeoTIFF", FETCH_AGAIN)]
     if problems:
         return None, problems
-    if product.dtype == "float32" and not (np.abs(pixels) <= LARGEST_VALUE).all():  # not: NaN fails each comparison
+    # NaN fails each comparison, and is the least and the largest where there is one.
+    if not (pixels.min() >= -LARGEST_VALUE and pixels.max() <= LARGEST_VALUE):
         count = int((~(np.abs(pixels) <= LARGEST_VALUE)).sum())
         found = f"values that are not finite, or beyond {LARGEST_VALUE:.0f}: {count}"
         return None, [Problem(name, found, "log-scaled amplitudes, 0 to about 93, and 0 for no-data", FETCH_AGAIN)]

@@ -31,6 +31,16 @@ def test_summaries_of_tiles_add_up_to_that_of_all_their_pixels(tiles):
             assert found.deviation == pytest.approx(band.std(), rel=1e-9, abs=1e-6)
 
 
+@given(arrays.arrays(np.uint16, (2, 3, 4), elements=st.integers(0, 4095)))
+def test_whole_numbers_are_summarised_as_any_others(image):
+    values = RANGES["uint16"]
+    for exact, found in zip(summaries(image.astype(np.float64), values), summaries(image, values), strict=True):
+        assert (found.pixels, found.lowest, found.highest) == (exact.pixels, exact.lowest, exact.highest)
+        assert found.mean == pytest.approx(exact.mean, rel=1e-12)
+        assert found.squares == pytest.approx(exact.squares, rel=1e-9, abs=1e-6)
+        assert found.histogram.tolist() == exact.histogram.tolist()
+
+
 def test_small_values_are_data_and_zero_in_all_bands_is_not():
     image = np.zeros((2, 1, 3), np.float32)
     image[0, 0, :2] = 1e-5, 8
