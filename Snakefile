@@ -17,6 +17,7 @@ rule all:
         f"{ROOT}/report/index.html",
         f"{ROOT}/report/catalog.html",
         runs(f"{ROOT}/score/{RUN}/solaris.json"),
+        f"{ROOT}/report/comparisons.csv",
         maps_with_all(".footprints.gpkg"),
     localrule: True
 

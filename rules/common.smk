@@ -142,6 +142,12 @@ def maps_with_all(suffix):
     return runs(f"{ROOT}/maps/{RUN}{suffix}")
 
 
+def block_flag(wildcards):
+    """What `score-polygons` resamples: blocks of ground where the split is by place, tiles where it is at random."""
+    random = CONFIG.splits[wildcards.split].kind == "random"
+    return "" if random else f"--block-m {CONFIG.score.block_m}"
+
+
 def initial_weights(wildcards):
     """The file of VGG16 weights that a variant begins with, if it names one."""
     return CONFIG.variants[wildcards.variant].model.vgg16_weights or []

@@ -264,6 +264,18 @@ def _maps(stage: StageAdder) -> None:
 
 def _score(stage: StageAdder) -> None:
     sub = stage("score-polygons", "score.stage:score_polygons", "the SpaceNet metric and pixel IoU of one run")
+    sub = stage("score", "score.csv_pair:score_csv", "the SpaceNet metric of any pair of SpaceNet CSVs")
+    _path(sub, "--truth", "CSV of the buildings: ImageId, PolygonWKT_Pix")
+    _path(sub, "--proposals", "CSV of the proposals: ImageId, PolygonWKT_Pix, Confidence if they are ordered")
+    _number(sub, "--min-area", "smaller buildings are left out, px (default: %(default)s)", required=False, default=80)
+    _number(sub, "--iou", "a match needs a larger IoU (default: %(default)s)", required=False, default=0.5)
+    _number(
+        sub, "--bootstrap-samples", "resamples for 95 %% intervals (default: %(default)s)", int, False, default=1000
+    )
+    _path(sub, "--out", "JSON of the scores to write")
+    _path(sub, "--out-images", "Parquet of the counts of every image to write", required=False)
+    _path(sub, "--out-buildings", "Parquet of what became of every building and proposal to write", required=False)
+
     for flag, what in (
         ("--submission", "challenge CSV of the predictions"),
         ("--truth", "challenge CSV of the truth"),
@@ -275,12 +287,24 @@ def _score(stage: StageAdder) -> None:
     _number(sub, "--interior-threshold", "a pixel at or above it is building")
     _number(sub, "--iou-threshold", "a match needs a larger IoU")
     _number(sub, "--min-area-px", "smaller buildings are left out, px")
-    _number(sub, "--bootstrap-samples", "resamples for the interval", int)
+    _number(sub, "--boundary-px", "width of the band that Boundary IoU looks at, px")
+    _numbers(sub, "--area-edges-m2", "what parts the bins of building area, m2")
+    _numbers(sub, "--height-edges-m", "what parts the bins of building height, m")
+    _number(sub, "--bootstrap-samples", "resamples for the intervals", int)
+    _number(sub, "--block-m", "side of the blocks that are resampled, m; without it tiles are", required=False)
     _path(sub, "--out-scores", "scores.json to write")
     _path(sub, "--out-tiles", "tiles.parquet to write")
     _path(sub, "--out-buildings", "buildings.parquet to write")
 
     sub = stage("check-against-solaris", "score.solaris:check_against_solaris", "the same counts from solaris itself")
+    sub = stage("compare-scores", "score.comparison:compare_scores", "every variant against a baseline, over seeds")
+    _paths(sub, "--scores", "scores.json of every run, with its tables beside it")
+    sub.add_argument("--baseline", required=True, help="variant that the others are compared with")
+    _number(sub, "--bootstrap-samples", "resamples for the intervals", int)
+    _path(sub, "--out-comparisons", "comparisons.csv to write")
+    _path(sub, "--out-seeds", "seeds.csv to write")
+    _path(sub, "--out-statements", "comparisons.json to write")
+
     for flag, what in (
         ("--submission", "challenge CSV of the predictions"),
         ("--truth", "challenge CSV of the truth"),
@@ -363,4 +387,10 @@ def _ranks(text: str) -> str | int:
         raise argparse.ArgumentTypeError(f"must be auto or a number from 1, not {text}")
     return int(text)
 
+def _number(parser: Parser, flag: str, what: str, kind: type = float, required: bool = True, **more: Any) -> None:
+    parser.add_argument(flag, type=kind, required=required, help=what, **more)
+
+
+def _numbers(parser: Parser, flag: str, what: str) -> None:
+    parser.add_argument(flag, type=float, nargs="+", required=True, help=what)
 

@@ -6,17 +6,26 @@ Nothing heavy is imported here: Snakemake parses its rules again in every job, a
 
 from __future__ import annotations
 
+from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, get_args
 
-from pydantic import Field, ValidationError, field_validator, model_validator
+from pydantic import AfterValidator, Field, ValidationError, field_validator, model_validator
 
 from sspipe.errors import UserError
 from sspipe.validation import Section, merged, nearest, problem_line, validated
 from sspipe.variants import PaperRow, Variant
 
+
+def _ascending(edges: tuple[float, ...]) -> tuple[float, ...]:
+    if any(low >= high for low, high in pairwise(edges)):
+        raise ValueError(f"must ascend, but is {', '.join(f'{edge:g}' for edge in edges)}")
+    return edges
+
+
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
 Fraction = Annotated[float, Field(gt=0, lt=1)]
+Edges = Annotated[tuple[Annotated[float, Field(gt=0)], ...], Field(min_length=1), AfterValidator(_ascending)]
 
 # The five halvings of VGG16: input sides must be divisible by this (facts of the network, not a knob).
 SIDE_MULTIPLE = 32
@@ -193,7 +202,16 @@ class Score(Section):
 
     iou_threshold: Fraction = Field(0.5, description="a match needs a larger IoU")
     min_area_px: float = Field(80, ge=0, description="smaller buildings are left out, px")
-    bootstrap_samples: int = Field(1000, ge=100, description="resamples of the tiles for 95 % intervals")
+    boundary_px: float = Field(2, gt=0, description="width of the band of Boundary IoU, px: about the outline's error")
+    area_edges_m2: Edges = Field((50, 100, 200, 500, 1000), description="what parts the bins of recall by area, m2")
+    height_edges_m: Edges = Field((3, 6, 10, 20), description="what parts the bins of recall by height, m")
+    bootstrap_samples: int = Field(1000, ge=100, description="resamples of tiles or blocks for 95 % intervals")
+    block_m: float = Field(
+        600,
+        gt=0,
+        description="side of the blocks of ground that are resampled where a split is by place, m; more than a tile's",
+    )
+    baseline: Name = Field("unet16_finetune", description="variant that every other is compared with, pair by pair")
 
 
 class Report(Section):

@@ -36,11 +36,13 @@ class Matching:
             partner int64 (row of the proposal that it is matched with; -1 if none).
         proposals: one row per proposal row: area_px, counted (it is a true or false positive), iou (with its best free
             building at its turn; 0 if none), matched, partner (row of its building).
+        truth_image: (truth rows,) int64, the row of `images` that each belongs to.
     """
 
     images: pd.DataFrame
     truth: pd.DataFrame
     proposals: pd.DataFrame
+    truth_image: np.ndarray
 
 
 def match_polygons(
@@ -96,6 +98,7 @@ def match_overlaps(overlaps: Overlaps, iou_threshold: float) -> Matching:
                 "partner": turns.proposal_partner,
             }
         ),
+        overlaps.truth_code,
     )
 
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import geopandas as gpd
 import numpy as np
@@ -11,14 +11,17 @@ import pandas as pd
 
 from sspipe.data.spacenet_csv import read_spacenet_csv
 from sspipe.errors import UserError
-from sspipe.files import read_json, whole_file, write_json
+from sspipe.files import read_json, read_table, whole_file, write_json
 from sspipe.log import progress, say
-from sspipe.predict.polygons import open_probabilities, tile_places, tile_transform
-from sspipe.score.matching import Matching, match_polygons
-from sspipe.score.pixels import building_mask, mean_iou, pixel_overlap, pooled_iou, tile_iou
-from sspipe.score.uncertainty import bootstrap_f1, f1_score
+from sspipe.predict.polygons import open_probabilities, tile_transform
+from sspipe.score.breakdowns import recall_by, scores_by
+from sspipe.score.input_checks import extent_of, refuse_other_frames, repeated_ids, warn_of_repeated_ids
+from sspipe.score.measures import summarize
+from sspipe.score.outcome import building_table, image_table, match_and_measure
+from sspipe.score.pixels import building_mask, pixel_overlap, tile_iou
 
 TILES_NAMED = 5
+OF_CATALOG = ["tile_id", "strip", "orientation", "easting_m", "northing_m", "size_px", "pixel_m"]
 
 
 def score_polygons(
@@ -31,26 +34,40 @@ def score_polygons(
     interior_threshold: float,
     iou_threshold: float,
     min_area_px: float,
+    boundary_px: float,
+    area_edges_m2: Sequence[float],
+    height_edges_m: Sequence[float],
     bootstrap_samples: int,
+    block_m: float | None,
     out_scores: Path,
     out_tiles: Path,
     out_buildings: Path,
 ) -> None:
     """Stage: scores one variant's predictions on its test tiles.
 
-    scores.json:
+    scores.json; every number in it follows from the two tables, and null is undefined:
         split, variant, seed: whose predictions these are; tiles: number of test tiles.
         tp, fp, fn: matched proposals, other proposals, missed buildings, summed over tiles (SpaceNet metric).
         precision, recall, f1: of those sums (micro); 0 where undefined, as solaris has it.
-        f1_low, f1_high: 95 % bootstrap interval of f1 over tiles.
-        f1_macro: mean of the tiles' F1. Tiles with neither buildings nor proposals are left out; null if all are.
+        precision_macro, recall_macro, f1_macro: means of the tiles' own. A tile without proposals has no precision,
+            one without buildings no recall, one with neither no F1; it is left out.
+        matched_iou: mean IoU of matched pairs. boundary_iou: their mean Boundary IoU (`sspipe.score.boundaries`).
         pixel_iou: mean of the tiles' pixel IoU (the paper's "average pixel-wise IoU"). Tiles with neither building
-            nor predicted building pixels are left out; null if all are.
-        pixel_iou_pooled: pixel IoU of all tiles' pixels taken together; null if there is no building pixel.
-        iou_threshold, min_area_px, bootstrap_samples: the settings.
-    tiles.parquet: one row per test tile; f1 and pixel_iou are NaN where undefined.
-    buildings.parquet: one row per building and proposal that counts (large enough); `iou` of a proposal is with the
-        best building free at its turn, of a building the largest with a proposal that chose it.
+            nor predicted building pixels are left out.
+        pixel_iou_pooled: pixel IoU of all tiles' pixels taken together.
+        f1_at_iou: F1 with another threshold of IoU, 0.50 to 0.95; f1_at_iou_mean: their mean.
+        intervals: low and high of each of these, 95 % percentile bootstrap; f1_low, f1_high: that of f1.
+        bootstrap_over: `tiles`, or `blocks` of ground of block_m x block_m; bootstrap_units: how many there are.
+        recall_by_area_m2, recall_by_height_m: see `sspipe.score.breakdowns.recall_by`.
+        by_orientation, by_strip: see `sspipe.score.breakdowns.scores_by`.
+        iou_threshold, min_area_px, boundary_px, bootstrap_samples, block_m: the settings.
+    tiles.parquet: one row per test tile: tile_id, strip, orientation, block (its unit of the bootstrap), tp, fp, fn,
+        f1, matched_iou_sum and boundary_iou_sum over its matched pairs, tp_50 to tp_95 at other thresholds,
+        pixel_intersection, pixel_union, pixel_iou; NaN where undefined.
+    buildings.parquet: one row per building and proposal that counts (large enough): tile_id, building_id, kind `truth`
+        or `proposal`, area_px, area_m2, confidence (NaN for truth), iou (of a proposal with the best building free at
+        its turn, of a building the largest with a proposal that chose it), matched, partner_id (whom it is matched
+        with; missing if none), boundary_iou (NaN if unmatched), height_m (NaN for proposals).
 
     Args:
         submission: submission.csv of extract_polygons.
@@ -61,7 +78,11 @@ def score_polygons(
         interior_threshold: a pixel at or above it is predicted building.
         iou_threshold: a match needs a larger IoU.
         min_area_px: smaller buildings are left out, px.
-        bootstrap_samples: resamples of the tiles.
+        boundary_px: width of the band that Boundary IoU looks at, px.
+        area_edges_m2: what parts the bins of building area, m2.
+        height_edges_m: what parts the bins of building height, m.
+        bootstrap_samples: resamples of the tiles or blocks.
+        block_m: side of the blocks, m; None resamples tiles.
         out_scores: scores.json.
         out_tiles: tiles.parquet.
         out_buildings: buildings.parquet.
@@ -71,6 +92,7 @@ def score_polygons(
     """
     described = read_json(Path(probabilities).with_suffix(".json"))
     predicted, tile_ids = open_probabilities(probabilities)
+    places = _places(catalog, tile_ids, block_m)
     buildings = read_spacenet_csv(truth, images=tile_ids)
     proposals = read_spacenet_csv(submission)
     _same_tiles(truth, buildings, tile_ids)
@@ -78,124 +100,107 @@ def score_polygons(
     strange = sorted(set(proposals["image_id"]) - set(tile_ids))
     if strange:
         raise UserError(f"{submission}: {len(strange)} tiles are not in the test set, the first is {strange[0]}")
+    refuse_other_frames(truth, extent_of(buildings), submission, extent_of(proposals))
+    repeated = repeated_ids(buildings)
+    if len(repeated):
+        warn_of_repeated_ids(truth, len(repeated), repeated.iloc[0])
+    for path, rows in ((truth, buildings), (submission, proposals)):
+        rows["building_id"] = _whole_numbers(rows["building_id"], path)
 
-    matching = match_polygons(buildings, proposals, iou_threshold=iou_threshold, min_area_px=min_area_px)
-    overlap = _pixel_overlaps(predicted, tile_ids, catalog, footprints, interior_threshold)
-    tiles = tile_table(matching, tile_ids, overlap)
-    identity = {name: described[name] for name in ("split", "variant", "seed")}
-    settings = {"iou_threshold": iou_threshold, "min_area_px": min_area_px, "bootstrap_samples": bootstrap_samples}
-    scores = {**identity, **summarize(tiles, bootstrap_samples), **settings}
+    outcome = match_and_measure(
+        buildings, proposals, iou_threshold=iou_threshold, min_area_px=min_area_px, boundary_px=boundary_px
+    )
+    tiles = places[["strip", "orientation", "block"]].reset_index()
+    tiles = tiles.merge(image_table(outcome).rename(columns={"image_id": "tile_id"}), on="tile_id", validate="1:1")
+    overlap = _pixel_overlaps(predicted, tile_ids, places, footprints, interior_threshold)
+    tiles["pixel_intersection"], tiles["pixel_union"] = overlap.T
+    tiles["pixel_iou"] = tile_iou(*overlap.T)
+    listed = building_table(outcome, buildings, proposals).rename(columns={"image_id": "tile_id"})
+    pixel_m2 = listed["tile_id"].map(places["pixel_m"]) ** 2
+    listed.insert(listed.columns.get_loc("area_px") + 1, "area_m2", listed["area_px"] * pixel_m2)
+
+    units = tiles["block"].to_numpy()
+    scores = {
+        **{name: described[name] for name in ("split", "variant", "seed")},
+        **summarize(tiles, bootstrap_samples, units),
+        "bootstrap_over": "tiles" if block_m is None else "blocks",
+        **breakdowns(tiles, listed, area_edges_m2, height_edges_m, bootstrap_samples),
+        "iou_threshold": iou_threshold,
+        "min_area_px": min_area_px,
+        "boundary_px": boundary_px,
+        "bootstrap_samples": bootstrap_samples,
+        "block_m": block_m,
+    }
     with whole_file(out_tiles) as partial:
         tiles.to_parquet(partial, index=False)
     with whole_file(out_buildings) as partial:
-        building_table(matching, buildings, proposals, truth, submission).to_parquet(partial, index=False)
+        listed.to_parquet(partial, index=False)
     write_json(out_scores, scores)
+    over = f"{scores['bootstrap_units']} {scores['bootstrap_over']}"
     say(
-        f"F1 {scores['f1']:.3f} ({scores['f1_low']:.3f} to {scores['f1_high']:.3f}), "
+        f"F1 {scores['f1']:.3f} ({_three_digits(scores['f1_low'])} to {_three_digits(scores['f1_high'])} over {over}), "
         f"tp/fp/fn {scores['tp']}/{scores['fp']}/{scores['fn']}, pixel IoU {_three_digits(scores['pixel_iou'])} "
         f"(pooled {_three_digits(scores['pixel_iou_pooled'])}) on {len(tiles)} tiles"
     )
 
 
-def tile_table(matching: Matching, tile_ids: list[str], overlap: np.ndarray) -> pd.DataFrame:
-    """Puts the counts of every tile in one table.
+def breakdowns(
+    tiles: pd.DataFrame,
+    buildings: pd.DataFrame,
+    area_edges_m2: Sequence[float],
+    height_edges_m: Sequence[float],
+    bootstrap_samples: int,
+) -> dict[str, list]:
+    """The parts of scores.json that split it up.
 
     Args:
-        matching: of all tiles.
-        tile_ids: the N tiles, in order.
-        overlap: (N, 2) int64, pixels in the intersection and in the union.
+        tiles: tiles.parquet.
+        buildings: buildings.parquet.
+        area_edges_m2: what parts the bins of building area, m2.
+        height_edges_m: what parts the bins of building height, m.
+        bootstrap_samples: resamples of the blocks.
 
     Returns:
-        tile_id, tp, fp, fn, f1, pixel_intersection, pixel_union, pixel_iou; NaN where a score is undefined.
+        recall_by_area_m2, recall_by_height_m, by_orientation, by_strip.
     """
-    counts = matching.images.set_index("image_id").loc[tile_ids]
-    defined = counts.sum(axis=1).to_numpy() > 0
-    return pd.DataFrame(
-        {
-            "tile_id": tile_ids,
-            **{name: counts[name].to_numpy() for name in ("tp", "fp", "fn")},
-            "f1": np.where(defined, f1_score(counts["tp"], counts["fp"], counts["fn"]), np.nan),
-            "pixel_intersection": overlap[:, 0],
-            "pixel_union": overlap[:, 1],
-            "pixel_iou": tile_iou(overlap[:, 0], overlap[:, 1]),
-        }
-    )
-
-
-def summarize(tiles: pd.DataFrame, bootstrap_samples: int) -> dict[str, Any]:
-    """Sums a table of tiles up.
-
-    Args:
-        tiles: as `tile_table` makes it.
-        bootstrap_samples: resamples of the tiles.
-
-    Returns:
-        The keys of scores.json (see `score_polygons`) from `tiles` to `pixel_iou_pooled`.
-    """
-    tp, fp, fn = (int(tiles[name].sum()) for name in ("tp", "fp", "fn"))
-    low, high = bootstrap_f1(tiles["tp"], tiles["fp"], tiles["fn"], samples=bootstrap_samples)
-    per_tile = tiles["f1"].dropna()
-    pixels = (tiles["pixel_intersection"].to_numpy(), tiles["pixel_union"].to_numpy())
+    truth = buildings[buildings["kind"] == "truth"]
+    matched = truth["matched"].to_numpy()
+    units = truth["tile_id"].map(tiles.set_index("tile_id")["block"]).to_numpy(dtype=object)
+    everywhere = tiles["block"].to_numpy(dtype=object)
+    bins = {"area_m2": area_edges_m2, "height_m": height_edges_m}
     return {
-        "tiles": len(tiles),
-        "tp": tp,
-        "fp": fp,
-        "fn": fn,
-        "precision": tp / (tp + fp) if tp + fp else 0.0,
-        "recall": tp / (tp + fn) if tp + fn else 0.0,
-        "f1": float(f1_score(tp, fp, fn)),
-        "f1_low": low,
-        "f1_high": high,
-        "f1_macro": float(per_tile.mean()) if len(per_tile) else None,
-        "pixel_iou": mean_iou(*pixels),
-        "pixel_iou_pooled": pooled_iou(*pixels),
+        **{
+            f"recall_by_{name}": recall_by(
+                truth[name].to_numpy(np.float64), matched, units, everywhere, edges, bootstrap_samples
+            )
+            for name, edges in bins.items()
+        },
+        **{f"by_{name}": scores_by(tiles, name, bootstrap_samples) for name in ("orientation", "strip")},
     }
 
 
-def building_table(
-    matching: Matching, buildings: pd.DataFrame, proposals: pd.DataFrame, truth: Path, submission: Path
-) -> pd.DataFrame:
-    """Lists every building and every proposal that counts.
-
-    Args:
-        matching: of the two tables.
-        buildings: truth, as read_spacenet_csv gives it.
-        proposals: proposals, as read_spacenet_csv gives it.
-        truth: the truth's file, for messages.
-        submission: the proposals' file, for messages.
-
-    Returns:
-        tile_id, building_id int64, kind "truth" or "proposal", area_px, confidence (NaN for truth), iou, matched,
-        height_m (NaN for proposals).
-    """
-    parts = []
-    for kind, path, rows, outcome in (
-        ("truth", truth, buildings, matching.truth),
-        ("proposal", submission, proposals, matching.proposals),
-    ):
-        chosen = outcome["counted"].to_numpy()
-        parts.append(
-            pd.DataFrame(
-                {
-                    "tile_id": rows["image_id"][chosen].to_numpy(),
-                    "building_id": _whole_numbers(rows["building_id"][chosen], path),
-                    "kind": kind,
-                    "area_px": outcome["area_px"][chosen].to_numpy(),
-                    "confidence": rows["confidence"][chosen].replace(-np.inf, np.nan).to_numpy(),
-                    "iou": outcome["iou"][chosen].to_numpy(),
-                    "matched": outcome["matched"][chosen].to_numpy(),
-                    "height_m": rows["height_m"][chosen].to_numpy(),
-                }
-            )
+def _places(catalog: Path, tile_ids: list[str], block_m: float | None) -> pd.DataFrame:
+    """Where the test tiles lie and what they are: the catalog's columns and `block`, indexed by tile_id."""
+    table = read_table(catalog, columns=OF_CATALOG).set_index("tile_id")
+    unknown = [tile_id for tile_id in tile_ids if tile_id not in table.index]
+    if unknown:
+        raise UserError(
+            f"{catalog}: {len(unknown)} predicted tiles are not in it, the first is {unknown[0]}; "
+            f"the predictions belong to other data: run predict_tiles again"
         )
-    return pd.concat(parts, ignore_index=True)
+    places = table.loc[tile_ids]
+    if block_m is None:
+        return places.assign(block=tile_ids)
+    half = places["size_px"] * places["pixel_m"] / 2
+    column = np.floor((places["easting_m"] + half) / block_m).astype(int)
+    row = np.floor((places["northing_m"] - half) / block_m).astype(int)
+    return places.assign(block=[f"{x}_{y}" for x, y in zip(column, row, strict=True)])
 
 
 def _pixel_overlaps(
-    predicted: np.ndarray, tile_ids: list[str], catalog: Path, footprints: Path, interior_threshold: float
+    predicted: np.ndarray, tile_ids: list[str], places: pd.DataFrame, footprints: Path, interior_threshold: float
 ) -> np.ndarray:
     """Intersection and union of building pixels, tile by tile: (N, 2) int64."""
-    places = tile_places(catalog, tile_ids)
     table = gpd.read_parquet(footprints, columns=["tile_id", "geometry"])
     table = table[table["tile_id"].isin(tile_ids)]
     of_tile = {tile_id: group.geometry for tile_id, group in table.groupby("tile_id")}

@@ -1,14 +1,21 @@
-"""How much a score would change with other test tiles: percentile bootstrap over tiles."""
+"""How much a score would change with other test tiles: percentile bootstrap over tiles, or over blocks of ground.
+
+Every score here is a ratio of two sums over tiles, so a resample is one weighted sum of each.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
 import numpy as np
+import pandas as pd
 from numpy.typing import ArrayLike
 
-# Weights held at once: 8 bytes each, so 64 MiB whatever the number of tiles.
+# Weights held at once: 8 bytes each, so 64 MiB whatever the number of units.
 WEIGHTS_AT_ONCE = 8_000_000
+# More units are first put together at random: sums of groups vary as the units do, and the draws stay affordable.
+MAX_UNITS = 5_000
+LEVEL = 0.95
 
 
 def f1_score(tp: ArrayLike, fp: ArrayLike, fn: ArrayLike) -> np.ndarray:
@@ -28,12 +35,16 @@ def f1_score(tp: ArrayLike, fp: ArrayLike, fn: ArrayLike) -> np.ndarray:
 
 
 def bootstrap_f1(
-    tp: ArrayLike, fp: ArrayLike, fn: ArrayLike, *, samples: int, seed: int = 0, level: float = 0.95
+    tp: ArrayLike,
+    fp: ArrayLike,
+    fn: ArrayLike,
+    *,
+    samples: int,
+    seed: int = 0,
+    level: float = LEVEL,
+    units: ArrayLike | None = None,
 ) -> tuple[float, float]:
     """Percentile interval of the micro F1 (counts summed over tiles) under resampling of the tiles.
-
-    Tiles, not buildings, are what is drawn anew: buildings of one tile share its look angle, its noise and its
-    surroundings, so they are no independent draws.
 
     Args:
         tp: (N,) counts per tile.
@@ -42,31 +53,65 @@ def bootstrap_f1(
         samples: number of resamples.
         seed: same seed, same interval.
         level: share of the resamples inside the interval.
+        units: (N,) what is drawn together, for example the block that a tile lies in; None draws tiles.
 
     Returns:
         low, high.
     """
     counts = np.stack([np.asarray(count, np.float64) for count in (tp, fp, fn)], axis=1)
-    scores = np.concatenate(
-        [f1_score(*(weights @ counts).T) for weights in resample_weights(len(counts), samples, seed)]
-    )
+    scores = f1_score(*resampled_sums(counts, units, samples=samples, seed=seed).T)
     low, high = np.quantile(scores, [(1 - level) / 2, (1 + level) / 2])
     return float(low), float(high)
 
 
-def resample_weights(tiles: int, samples: int, seed: int) -> Iterator[np.ndarray]:
-    """Draws how often each tile occurs in each resample.
+def resampled_sums(values: np.ndarray, units: ArrayLike | None, *, samples: int, seed: int = 0) -> np.ndarray:
+    """Sums over tiles, for every resample of the units that tiles belong to.
+
+    Tiles, not buildings, are the least that is drawn anew: buildings of one tile share its look angle, its noise and
+    its surroundings, so they are no independent draws. Tiles that show the same ground are none either: blocks are.
 
     Args:
-        tiles: number of tiles, N.
+        values: (N, K), of each tile.
+        units: (N,) labels; tiles of one label are drawn together. None: each tile is a unit.
+        samples: number of resamples.
+        seed: the same seed and the same set of units give the same draws, so two variants can be compared on them.
+
+    Returns:
+        (samples, K) float64.
+    """
+    values = np.asarray(values, np.float64)
+    # Sorted, so that the draws do not depend on the order of the tiles.
+    codes = np.arange(len(values)) if units is None else pd.factorize(np.asarray(units), sort=True)[0]
+    count = int(codes.max()) + 1
+    if count > MAX_UNITS:
+        codes = np.random.default_rng(seed).permutation(count)[codes] % MAX_UNITS
+        count = MAX_UNITS
+    sums = np.stack([np.bincount(codes, weights=column, minlength=count) for column in values.T], axis=1)
+    return np.concatenate([weights @ sums for weights in resample_weights(count, samples, seed)])
+
+
+def interval(scores: np.ndarray, level: float = LEVEL) -> tuple[float | None, float | None]:
+    """Percentile interval of resampled scores; NaN (undefined there) is passed over, None if nothing is left."""
+    scores = scores[np.isfinite(scores)]
+    if not len(scores):
+        return None, None
+    low, high = np.quantile(scores, [(1 - level) / 2, (1 + level) / 2])
+    return float(low), float(high)
+
+
+def resample_weights(units: int, samples: int, seed: int) -> Iterator[np.ndarray]:
+    """Draws how often each unit occurs in each resample.
+
+    Args:
+        units: number of units, U.
         samples: number of resamples.
         seed: same seed, same draws; so two variants can be compared on the same resamples.
 
     Yields:
-        (some, N) float64 whose rows sum to N; `samples` rows in all.
+        (some, U) float64 whose rows sum to U; `samples` rows in all.
     """
     random = np.random.default_rng(seed)
-    even = np.full(tiles, 1 / tiles)
-    at_once = max(1, WEIGHTS_AT_ONCE // tiles)
+    even = np.full(units, 1 / units)
+    at_once = max(1, WEIGHTS_AT_ONCE // units)
     for begin in range(0, samples, at_once):
-        yield random.multinomial(tiles, even, size=min(at_once, samples - begin)).astype(np.float64)
+        yield random.multinomial(units, even, size=min(at_once, samples - begin)).astype(np.float64)

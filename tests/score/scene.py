@@ -12,7 +12,6 @@ import pandas as pd
 import shapely
 from rasterio.features import rasterize
 
-from sspipe.predict.polygons import extract_polygons
 from sspipe.score.stage import score_polygons
 
 SIZE = 48
@@ -22,22 +21,9 @@ SETTINGS = {"iou_threshold": 0.5, "min_area_px": 20}
 
 @dataclass
 class Scene:
-    """Paths of a written scene, and its stages with these paths filled in."""
+    """Paths of a written scene, and its stage with these paths filled in."""
 
     folder: Path
-
-    def extract(self) -> None:
-        extract_polygons(
-            probabilities=self.folder / "probabilities.npy",
-            catalog=self.folder / "catalog.parquet",
-            interior_threshold=0.5,
-            border_threshold=0.5,
-            min_area_px=20,
-            simplify_px=0,
-            out_parquet=self.folder / "polygons.parquet",
-            out_gpkg=self.folder / "polygons.gpkg",
-            out_submission=self.folder / "submission.csv",
-        )
 
     def score(self, **changed) -> dict:
         arguments = {
@@ -48,7 +34,11 @@ class Scene:
             "probabilities": self.folder / "probabilities.npy",
             "interior_threshold": 0.5,
             **SETTINGS,
+            "boundary_px": 1,
+            "area_edges_m2": (10, 40),
+            "height_edges_m": (4,),
             "bootstrap_samples": 200,
+            "block_m": None,
             "out_scores": self.folder / "scores.json",
             "out_tiles": self.folder / "tiles.parquet",
             "out_buildings": self.folder / "buildings.parquet",
@@ -74,6 +64,8 @@ def write_scene(
     pd.DataFrame(
         {
             "tile_id": list(eastings),
+            "strip": [f"strip_{number % 2}" for number in range(len(eastings))],
+            "orientation": [number // 2 % 2 for number in range(len(eastings))],
             "easting_m": list(eastings.values()),
             "northing_m": northing,
             "pixel_m": PIXEL_M,
@@ -102,6 +94,11 @@ def write_scene(
     np.save(folder / "probabilities.npy", masks)
     described = {"split": "spatial", "variant": "ss_rsc", "seed": 1, "tile_ids": tile_ids, "size_px": SIZE}
     (folder / "probabilities.json").write_text(json.dumps(described))
-    scene = Scene(folder)
-    scene.extract()
-    return scene
+    claims = [
+        (tile_id, number, shape.wkt, 1.0)
+        for tile_id in tile_ids
+        for number, shape in enumerate(predicted[tile_id] or [shapely.Polygon()], start=1)
+    ]
+    table = pd.DataFrame(claims, columns=["ImageId", "BuildingId", "PolygonWKT_Pix", "Confidence"])
+    table.to_csv(folder / "submission.csv", index=False)
+    return Scene(folder)
