@@ -263,7 +263,6 @@ def _maps(stage: StageAdder) -> None:
 
 
 def _score(stage: StageAdder) -> None:
-    sub = stage("score-polygons", "score.stage:score_polygons", "the SpaceNet metric and pixel IoU of one run")
     sub = stage("score", "score.csv_pair:score_csv", "the SpaceNet metric of any pair of SpaceNet CSVs")
     _path(sub, "--truth", "CSV of the buildings: ImageId, PolygonWKT_Pix")
     _path(sub, "--proposals", "CSV of the proposals: ImageId, PolygonWKT_Pix, Confidence if they are ordered")
@@ -276,6 +275,7 @@ def _score(stage: StageAdder) -> None:
     _path(sub, "--out-images", "Parquet of the counts of every image to write", required=False)
     _path(sub, "--out-buildings", "Parquet of what became of every building and proposal to write", required=False)
 
+    sub = stage("score-polygons", "score.stage:score_polygons", "the SpaceNet metric and pixel IoU of one run")
     for flag, what in (
         ("--submission", "challenge CSV of the predictions"),
         ("--truth", "challenge CSV of the truth"),
@@ -296,7 +296,6 @@ def _score(stage: StageAdder) -> None:
     _path(sub, "--out-tiles", "tiles.parquet to write")
     _path(sub, "--out-buildings", "buildings.parquet to write")
 
-    sub = stage("check-against-solaris", "score.solaris:check_against_solaris", "the same counts from solaris itself")
     sub = stage("compare-scores", "score.comparison:compare_scores", "every variant against a baseline, over seeds")
     _paths(sub, "--scores", "scores.json of every run, with its tables beside it")
     sub.add_argument("--baseline", required=True, help="variant that the others are compared with")
@@ -305,6 +304,7 @@ def _score(stage: StageAdder) -> None:
     _path(sub, "--out-seeds", "seeds.csv to write")
     _path(sub, "--out-statements", "comparisons.json to write")
 
+    sub = stage("check-against-solaris", "score.solaris:check_against_solaris", "the same counts from solaris itself")
     for flag, what in (
         ("--submission", "challenge CSV of the predictions"),
         ("--truth", "challenge CSV of the truth"),
@@ -378,8 +378,6 @@ def _paths(parser: Parser, flag: str, what: str) -> None:
     parser.add_argument(flag, type=Path, nargs="+", required=True, help=what)
 
 
-def _number(parser: Parser, flag: str, what: str, kind: type = float, required: bool = True, **more: Any) -> None:
-    parser.add_argument(flag, type=kind, required=required, help=what, **more)
 def _ranks(text: str) -> str | int:
     if text == "auto":
         return text
@@ -387,10 +385,10 @@ def _ranks(text: str) -> str | int:
         raise argparse.ArgumentTypeError(f"must be auto or a number from 1, not {text}")
     return int(text)
 
+
 def _number(parser: Parser, flag: str, what: str, kind: type = float, required: bool = True, **more: Any) -> None:
     parser.add_argument(flag, type=kind, required=required, help=what, **more)
 
 
 def _numbers(parser: Parser, flag: str, what: str) -> None:
     parser.add_argument(flag, type=float, nargs="+", required=True, help=what)
-
