@@ -157,7 +157,7 @@ def test_a_server_that_ignores_the_condition_is_caught_by_its_new_tag(server, ou
 
 def test_another_range_than_was_asked_for_is_refused(server, out):
     server[0].another_range = True
-    assert "asked for `bytes 0-" in refusal(out, server[1])
+    assert "asked for `bytes " in refusal(out, server[1])
 
 
 @pytest.mark.parametrize("status", [503, 500, 429])

@@ -51,10 +51,14 @@ class Store:
 
     def put(self, key: str, size: int, *, seed: int, part_mib: int | None = 8, bucket: str = PUBLIC) -> Stored:
         """Stores an object of random bytes that follow from the seed; uploaded whole without `part_mib`."""
+        content = random.Random(seed).randbytes(size)
+        return self.put_bytes(key, content, part_mib=part_mib, bucket=bucket)
+
+    def put_bytes(self, key: str, content: bytes, *, part_mib: int | None = 8, bucket: str = PUBLIC) -> Stored:
+        """Stores these bytes."""
         from boto3.s3.transfer import TransferConfig
 
-        content = random.Random(seed).randbytes(size)
-        limit = part_mib * MIB if part_mib else size + 1
+        limit = part_mib * MIB if part_mib else len(content) + 1
         parts = TransferConfig(multipart_threshold=limit, multipart_chunksize=max(limit, 5 * MIB), max_concurrency=2)
         self._client.upload_fileobj(io.BytesIO(content), bucket, key, Config=parts)
         return Stored(key, content)
