@@ -192,8 +192,11 @@ def _warn_of_content(summary: dict[str, Any]) -> None:
             warn(f"index_tiles: tiles with {name.upper()} values outside {low:g} to {high:g}: {_some(odd)}")
     areas, labels = summary["areas"], summary["labels"]
     if areas["disagreeing"]:
-        odd = [f"{row['tile_id']} building {row['building_id']}" for row in areas["disagreeing"]]
-        warn(f"index_tiles: footprints whose area is not SpaceNet's (origarea): {_some(odd)}")
+        worst = areas["worst_first"][0]
+        warn(
+            f"index_tiles: footprints whose area is not SpaceNet's (origarea): {areas['disagreeing']}, the worst "
+            f"{worst['tile_id']} building {worst['building_id']}, by {areas['worst']:.1%}"
+        )
     if labels["tiles_not_in_csv"]:
         warn(f"index_tiles: tiles that the truth's CSV does not name: {_some(labels['tiles_not_in_csv'])}")
     if labels["csv_invalid"]:

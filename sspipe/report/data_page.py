@@ -81,7 +81,7 @@ def describe_tiles(
         "unknown": archive["unknown"],
         "other_files": _capped(data["other_files"]),
         "problems": _capped(data["footprints"]["problems"]),
-        "odd_areas": _capped(data["areas"]["disagreeing"]),
+        "odd_areas": _capped(data["areas"]["worst_first"], data["areas"]["disagreeing"]),
         "differing": _capped(_worst_first(data["labels"]["tiles_that_differ"])),
         "out_of_range": {name: _capped(data["values"][name]["out_of_range"]) for name in data_tables.BANDS},
         "bands": {
@@ -193,7 +193,7 @@ def _building_facts(buildings: pd.DataFrame, data: Mapping[str, Any], min_area_m
         ("Cut", f"{areas['truncated']:,} are cut by their tile's edge"),
         (
             "Area",
-            f"{len(areas['disagreeing']):,} of {areas['compared']:,} whole footprints differ from SpaceNet's own area "
+            f"{areas['disagreeing']:,} of {areas['compared']:,} whole footprints differ from SpaceNet's own area "
             f"(origarea) by more than {wording.percent(areas['tolerance'])}"
             + (f"; the worst by {wording.percent(areas['worst'])}" if areas["worst"] is not None else ""),
         ),
@@ -236,5 +236,7 @@ def _brief(value: float) -> str:
     return wording.NONE if pd.isna(value) else f"{value:.5g}"
 
 
-def _capped(rows: list[Any]) -> dict[str, Any]:
-    return {"rows": rows[:LISTED], "more": max(0, len(rows) - LISTED), "all": len(rows)}
+def _capped(rows: list[Any], count: int | None = None) -> dict[str, Any]:
+    """The first rows of a listing, and how many there are besides; `count` if the list itself is cut."""
+    count = len(rows) if count is None else count
+    return {"rows": rows[:LISTED], "more": count - len(rows[:LISTED]), "all": count}

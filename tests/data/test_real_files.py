@@ -118,7 +118,7 @@ def test_a_tile_with_the_real_labels_is_indexed_without_a_complaint(tmp_path, fo
     write_truth(raw, {LABEL_TILE: outlines})
     _, table, report = index(raw, size_px=SIZE_PX)
     assert len(table) == report["areas"]["compared"] == report["labels"]["matched"] == 5
-    assert report["areas"]["disagreeing"] == [] and report["areas"]["worst"] < TOLERANCE
+    assert report["areas"]["disagreeing"] == 0 and report["areas"]["worst"] < TOLERANCE
     assert report["labels"]["worst_distance_px"] < 0.01
     assert report["footprints"] == {"kept": 5, "repaired": 0, "skipped": 0, "problems": []}
 

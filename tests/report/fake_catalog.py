@@ -113,7 +113,8 @@ def _report(catalog: pd.DataFrame, footprints: pd.DataFrame, clean: bool) -> dic
             "compared": len(footprints) - 12,
             "tolerance": 0.005,
             "worst": 0.31,
-            "disagreeing": [
+            "disagreeing": 1 if odd else 0,
+            "worst_first": [
                 {"tile_id": n, "building_id": 25001, "area_m2": 131.0, "origarea_m2": 100.0} for n in odd[:1]
             ],
         },
