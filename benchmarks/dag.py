@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import re
+import resource
 import statistics
 import subprocess
 import sys
@@ -38,12 +39,14 @@ def main() -> None:
     assert jobs[34] == jobs[3401], "the number of jobs depends on the number of tiles"
     medians = {tiles: statistics.median(runs) for tiles, runs in seconds.items()}
     table([(tiles, jobs[tiles], f"{s:.2f}") for tiles, s in medians.items()], ("tiles", "jobs", "median, s"))
+    user = resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime / (2 * options.rounds + 2)
     result(
         "dag",
         ratio=TARGET_S / medians[3401],
         target=1,
         against="10 s for snakemake -n all at 3401 tiles",
         jobs=jobs[3401],
+        cpu_seconds=round(user, 2),  # on a machine that others use, nearer to what it takes than the time by the clock
         seconds={tiles: round(s, 2) for tiles, s in medians.items()},
     )
 

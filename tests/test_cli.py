@@ -41,6 +41,7 @@ def test_every_stage_explains_itself(capsys):
         "synthesize-archive",
         "index-tiles",
         "assign-splits",
+        "audit",
         "pack-tiles",
         "train",
         "predict-tiles",

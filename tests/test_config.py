@@ -150,3 +150,24 @@ def test_views_are_always_in_the_order_of_equation_1(content):
 def test_merging_replaces_lists_and_scalars_and_merges_mappings():
     base = {"a": {"b": 1, "c": [1, 2]}, "d": 1}
     assert merged(base, {"a": {"c": [3]}, "e": 2}) == {"a": {"b": 1, "c": [3]}, "d": 1, "e": 2}
+
+
+def test_a_baseline_split_needs_no_more_than_its_kind(content):
+    content["splits"]["baseline"] = {"kind": "baseline_x"}
+    assert load_config(content).splits["baseline"].edges_m is None
+
+
+@pytest.mark.parametrize(
+    ("settings", "told"),
+    [
+        ({"kind": "baseline_x", "test_line_m": 595343}, "a baseline_x split has no line"),
+        ({"kind": "random", "edges_m": [1, 2]}, "edges_m belongs to `kind: baseline_x`"),
+        ({"kind": "baseline_x", "edges_m": [2, 1]}, "edges_m must name the west end first"),
+        ({"kind": "baseline_x", "edges_m": [1]}, "splits.mine.edges_m"),
+        ({"kind": "baseline"}, "splits.mine.kind"),
+    ],
+)
+def test_a_setting_that_a_split_has_no_use_for_is_refused(content, settings, told):
+    content["splits"]["mine"] = settings
+    message = message_of(content)
+    assert told in message and "splits.mine" in message

@@ -17,6 +17,7 @@ from isal import igzip_threaded, isal_zlib
 
 from sspipe.data import spacenet6
 from sspipe.data.byte_progress import GIB, MIB, ByteProgress, human_bytes
+from sspipe.data.fetch import UNPACKED_SHARE
 from sspipe.errors import UserError
 from sspipe.files import whole_folder, write_json
 from sspipe.log import say
@@ -35,10 +36,6 @@ COPIED = 256 * 1024  # at a time, to the disk: what fits a processor's cache is 
 
 LISTED_NAMES = 10
 SHOWN_CHARACTERS = 200
-
-# What must be free on the disk for each byte of the archive. SpaceNet 6's: 3401 tiles of 4 x 900 x 900 float32 and as
-# many uint16 are 66.1 GB out of 41.9 GB, or 1.58.
-DISK_SHARE = 1.6
 
 # Nothing in SpaceNet 6 comes near: an image has 13 MB, the table of all footprints some 60 MB.
 LARGEST_MEMBER = GIB
@@ -205,12 +202,12 @@ def _refuse_what_is_no_gzip(archive: Path) -> None:
 
 def _refuse_small_disk(archive: Path, out: Path) -> None:
     """Compares what the archive is likely to need with what is free, before an hour of work rather than after."""
-    needed, free = int(DISK_SHARE * archive.stat().st_size), shutil.disk_usage(out.parent).free
+    needed, free = int(UNPACKED_SHARE * archive.stat().st_size), shutil.disk_usage(out.parent).free
     if free < needed:
         earlier = f"; {out}, unpacked earlier, may be deleted first" if out.exists() else ""
         raise UserError(
             f"{out.parent}: {human_bytes(free)} free, and what is used of {archive} takes about {human_bytes(needed)} "
-            f"({DISK_SHARE:g} times its size); free some space, or set `results` to a larger disk{earlier}"
+            f"({UNPACKED_SHARE:g} times its size); free some space, or set `results` to a larger disk{earlier}"
         )
 
 

@@ -2,8 +2,9 @@
 
 import pandas as pd
 import pytest
+import yaml
 
-from sspipe.data.splits import assign_splits
+from sspipe.files import read_json
 from tests.data.full_catalog import lay_out
 
 pytestmark = [pytest.mark.xdist_group("workflow"), pytest.mark.slow]
@@ -26,10 +27,15 @@ def test_the_number_of_jobs_does_not_depend_on_the_number_of_tiles(fresh):
     assert sum(jobs.values()) < 500
 
 
-def test_the_full_catalog_is_one_that_splits_are_assigned_from(tmp_path):
-    lay_out(tmp_path / "root")
-    catalog, split = tmp_path / "root" / "catalog.parquet", tmp_path / "spatial.parquet"
-    settings = {"kind": "spatial", "seed": 0, "test_fraction": 0.2, "validation_fraction": 0.2, "test_line_m": 595343.0}
-    outputs = {"out_split": split, "out_leakage": tmp_path / "leakage.json"}
-    assign_splits(catalog=catalog, split="spatial", edges_m=None, **settings, **outputs)
-    assert pd.read_parquet(split)["subset"].value_counts()["test"] == 681
+def test_the_splits_of_all_tiles_and_their_leaks_are_those_of_the_audit(fresh):
+    baseline = {"kind": "baseline_x", "edges_m": [591550, 596250]}
+    (fresh.folder / "tiny.yaml").write_text(yaml.safe_dump({"splits": {"baseline": baseline}}))
+    root = fresh.folder / "results" / "spacenet6"
+    lay_out(root)
+    done = fresh.snakemake(*(f"results/spacenet6/splits/{split}.leakage.json" for split in ("spatial", "baseline")))
+    assert done.returncode == 0, done.stdout + done.stderr
+    for split, test_tiles, over_50 in (("spatial", 681, 0.0), ("baseline", 705, 0.189)):
+        leakage = read_json(root / "splits" / f"{split}.leakage.json")
+        assert leakage["counts"]["test"] == test_tiles
+        assert leakage[leakage["headline"]]["over_50"] == pytest.approx(over_50, abs=0.001)
+        assert (pd.read_parquet(root / "splits" / f"{split}.parquet")["subset"] == "test").sum() == test_tiles
