@@ -247,7 +247,7 @@ class Training:
     def _run_stage(self) -> None:
         while self.state.epoch <= self.stage.epochs:
             self.train_epoch()
-            losses = [math.fsum(column) / len(self.train_tiles) for column in self._finite_losses().T.tolist()]
+            losses = [math.fsum(column) / len(self.train_tiles) for column in self.losses_so_far().T.tolist()]
             self._end_epoch(losses, *self.validate())
             self._between_steps()
         self.network.load_state_dict(self.state.kept)
@@ -310,7 +310,7 @@ class Training:
         save_due = time.monotonic() - self._saved >= 60 * self.options.checkpoint_minutes
         log, save, stop = self.ranks.most([self._reporter.due(), self.ranks.first and save_due, self._stop.number])
         if log:
-            done = self._finite_losses()
+            done = self.losses_so_far()
             steps = math.ceil(len(self.train_tiles) / self.variant.batch_size)
             loss = done[:, 0].mean().item() if len(done) else None
             self._reporter.tell(f"{self.where()} step {self.state.step}/{steps}", loss)
@@ -343,7 +343,7 @@ class Training:
             UserError: something in it is not finite.
         """
         self._saved = time.monotonic()
-        losses = self._finite_losses()
+        losses = self.losses_so_far()
         if self._checkpoints is None:
             return None
         problem = None
@@ -370,7 +370,7 @@ class Training:
             "generators": generator_states(self.device),
         }
 
-    def _finite_losses(self) -> Tensor:
+    def losses_so_far(self) -> Tensor:
         """`(n, 3)` float64 on the CPU: loss, Dice and BCE of the epoch's images so far, of all ranks.
 
         This is where the device is waited for.

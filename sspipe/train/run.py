@@ -244,10 +244,12 @@ def _write_results(job: Job, variant: Variant, checkpoints: Checkpoints) -> None
     result = checkpoints.finished()
     assert result is not None  # it was written or found just now
     names = {"split": job.split, "variant": job.variant, "seed": job.seed}
+    # One key: the order of several differs from file to file, and equal weights shall be equal files.
+    metadata = {"run": json.dumps(names)}
     with whole_file(job.out_metrics) as partial:
         partial.write_text("".join(json.dumps(epoch, allow_nan=False) + "\n" for epoch in result["epochs"]))
     with whole_file(job.out_model) as partial:
-        save_file(result["weights"], partial, metadata={name: str(value) for name, value in names.items()})
+        save_file(result["weights"], partial, metadata=metadata)
     record = result["record"]
     write_json(job.out_record, {**names, "settings": variant.model_dump(mode="json"), **record})
     best = record["best"]
