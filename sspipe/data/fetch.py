@@ -146,18 +146,22 @@ def _closed_when_it_ends(partial: PartialDownload, stop: threading.Event) -> Ite
     except (SystemExit, KeyboardInterrupt):
         stop.set()
         partial.sync()
-        kept = f"{human_bytes(partial.done_bytes)} are kept in {partial.path}" if partial.done else "nothing was kept"
-        say(f"fetch_archive: stopped: {kept}; run again and it goes on from there")
+        say(f"fetch_archive: stopped; {_what_is_kept(partial)}")
         raise
     except UserError:
         if partial.done:
-            say(f"fetch_archive: {human_bytes(partial.done_bytes)} are kept in {partial.path}")
+            say(f"fetch_archive: {_what_is_kept(partial)}")
         raise
     finally:
         stop.set()
         partial.close()
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def _what_is_kept(partial: PartialDownload) -> str:
+    kept = f"{human_bytes(partial.done_bytes)} are kept in {partial.path}; " if partial.done else ""
+    return f"{kept}run again and it goes on from there"
 
 
 def _verify(

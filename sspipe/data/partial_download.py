@@ -175,8 +175,12 @@ class PartialDownload:
         os.ftruncate(self._file, 0)
 
     def close(self) -> None:
-        """Lets go; a file that holds nothing to go on from is removed."""
-        if not self.done and self.path.exists() and _is(self.path, self._file):
+        """Lets go; a file that holds nothing to go on from is removed.
+
+        Before `begin` nobody has looked at what an earlier run left, so it stays.
+        """
+        useless = not self.done if self._identity else os.fstat(self._file).st_size == 0
+        if useless and self.path.exists() and _is(self.path, self._file):
             self._journal_path.unlink(missing_ok=True)
             self.path.unlink()
         if self._journal is not None:

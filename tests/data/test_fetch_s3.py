@@ -183,6 +183,7 @@ def test_a_source_that_stays_away_is_given_up_and_gone_on_from_later(fetches, ar
     status, said = fetch.end(process)
     assert status == 1 and "Traceback" not in said
     assert "nothing came for 0:0" in said and "run again: it goes on where it stopped" in said
+    fetch.refused(archive, outage_minutes=0)  # before it has looked at what is there
     fetch.proxy.refusing = False
     assert "going on from" in fetch.succeed(archive)
     assert fetch.refetched(archive) < 0.1
