@@ -190,7 +190,7 @@ class Polygons(Section):
 class Maps(Section):
     """Mosaics of the test area, and the footprints of them."""
 
-    with_all: bool = Field(True, description="make the maps with `all`; they need gdal-bin, and are left out without it")
+    with_all: bool = Field(True, description="make the maps with `all`; without gdal-bin they are left out")
     edge_m: float = Field(
         50, gt=0, description="a look's weight rises from 0 at its tile's edge to 1 this far inside: networks see less there"
     )

@@ -47,11 +47,10 @@ def extract_polygons(
     how = read_settings(settings).as_dict()
     predicted, tile_ids = open_probabilities(probabilities)
     places = tile_places(catalog, tile_ids)
-    tables = []
-    for tile_id, (interior, border) in progress(zip(tile_ids, predicted, strict=True), "polygons", len(tile_ids)):
-        found = tile_polygons(np.asarray(interior, np.float32), np.asarray(border, np.float32), **how)
-        tables.append(_tile_table(tile_id, found))
-    table = pd.concat(tables, ignore_index=True)
+    tiles = progress(predicted, "polygons", len(tile_ids))
+    table = polygon_table(
+        tile_ids, [tile_polygons(np.array(interior), np.array(border), **how) for interior, border in tiles]
+    )
     footprints = _on_the_map(table, places)
     with whole_file(out_submission) as partial:
         submission_table(table, tile_ids).to_csv(partial, index=False)
@@ -164,16 +163,26 @@ def tile_places(catalog: Path, tile_ids: list[str]) -> pd.DataFrame:
     return table.loc[tile_ids]
 
 
-def _tile_table(tile_id: str, found: TilePolygons) -> pd.DataFrame:
-    count = len(found.geometry)
+def polygon_table(tile_ids: list[str], found: list[TilePolygons]) -> pd.DataFrame:
+    """Puts the footprints of all tiles in one table.
+
+    Args:
+        tile_ids: of the tiles.
+        found: of each.
+
+    Returns:
+        tile_id, building_id (in its tile, from 1), confidence, at_tile_edge, geometry (tile pixels).
+    """
+    counts = [len(each.geometry) for each in found]
+    first = np.cumsum(counts) - counts
     return pd.DataFrame(
         {
-            "tile_id": pd.Series([tile_id] * count, dtype="str"),
-            "building_id": np.arange(1, count + 1, dtype=np.int64),
+            "tile_id": pd.Series(np.repeat(np.array(tile_ids, dtype=object), counts), dtype="str"),
+            "building_id": np.arange(1, sum(counts) + 1) - np.repeat(first, counts),
             # Six digits, here and not only in the CSV, so that every file orders the footprints alike.
-            "confidence": np.round(found.confidence.astype(np.float64), 6),
-            "at_tile_edge": found.at_tile_edge.astype(bool),
-            "geometry": pd.Series(list(found.geometry), dtype=object),
+            "confidence": np.round(np.concatenate([each.confidence for each in found]), 6),
+            "at_tile_edge": np.concatenate([each.at_tile_edge for each in found]),
+            "geometry": pd.Series(np.concatenate([each.geometry for each in found]), dtype=object),
         }
     )
 

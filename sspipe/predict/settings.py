@@ -28,7 +28,7 @@ class PolygonSettings:
     min_area_px: float
     simplify_px: float
 
-    def as_dict(self) -> dict[str, float]:
+    def as_dict(self) -> dict[str, Any]:
         """The settings by name, as files hold them."""
         return asdict(self)
 

@@ -173,7 +173,7 @@ def _count(task: _Task) -> np.ndarray:
     predicted, _ = open_probabilities(task.probabilities)
     image, shapes, confidence = [], [], []
     for position, tile_id in enumerate(task.tile_ids):
-        interior, border = np.asarray(predicted[task.first + position], np.float32)
+        interior, border = np.array(predicted[task.first + position])
         for number, settings in enumerate(task.candidates):
             found = tile_polygons(interior, border, **settings.as_dict())
             image += [f"{number}/{tile_id}"] * len(found.geometry)

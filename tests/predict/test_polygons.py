@@ -16,8 +16,9 @@ from hypothesis import strategies as st
 from rasterio.features import rasterize
 
 from sspipe.errors import UserError
-from sspipe.predict.instances import label_instances, tile_polygons
+from sspipe.predict.instances import at_least, find_instances, tile_polygons
 from sspipe.predict.polygons import extract_polygons, tile_transform
+from tests.predict.plain_instances import plain_polygons
 
 SETTINGS = {"interior_threshold": 0.5, "border_threshold": 0.5, "min_area_px": 10, "simplify_px": 1.0}
 SIZE = 64
@@ -112,8 +113,10 @@ def test_threshold_itself_is_building_and_not_seed():
     interior = np.full((8, 8), 0.5, np.float32)
     border = np.zeros((8, 8), np.float32)
     border[:, 4] = 0.5
-    assert label_instances(interior, border, interior_threshold=0.5, border_threshold=0.5).max() == 2
-    assert label_instances(interior, border, interior_threshold=0.51, border_threshold=0.5).max() == 0
+    _, instance = find_instances(interior, border, interior_threshold=0.5, border_threshold=0.5)
+    assert len(set(instance)) == 2
+    runs, _ = find_instances(interior, border, interior_threshold=0.51, border_threshold=0.5)
+    assert len(runs) == 0
 
 
 def test_crumb_between_speckles_of_border_does_not_bite_into_its_building():
@@ -125,23 +128,69 @@ def test_crumb_between_speckles_of_border_does_not_bite_into_its_building():
     assert len(found.geometry[0].interiors) == 0
 
 
+@st.composite
+def masks_with_speckles(draw):
+    """Interior and border of blocks and noise, float16 or float32, with several buildings in a patch and crumbs."""
+    random = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
+    blocks, side = draw(st.integers(3, 14)), draw(st.integers(1, 4))
+    noise = draw(st.sampled_from([0.0, 0.3, 1.0]))
+    shape = (2, blocks * side, blocks * side)
+    coarse = np.kron(random.random((2, blocks, blocks)), np.ones((side, side)))
+    mixed = (1 - noise) * coarse + noise * random.random(shape)
+    return mixed.astype(draw(st.sampled_from([np.float16, np.float32])))
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    masks_with_speckles(),
+    st.sampled_from([0.3, 0.5, 0.6]),
+    st.sampled_from([0.3, 0.5, 0.85]),
+    st.sampled_from([0, 5, 12]),
+)
+def test_the_quick_way_finds_what_labelling_flooding_and_tracing_the_whole_image_finds(tile, interior, border, area):
+    thresholds = {"interior_threshold": interior, "border_threshold": border, "min_area_px": area}
+    found = tile_polygons(*tile, **thresholds, simplify_px=0)
+    plain = plain_polygons(*tile.astype(np.float32), **thresholds)
+    assert len(found.geometry) == len(plain)
+
+    def in_order(shapes):
+        return sorted(shapes, key=lambda shape: shapely.normalize(shape[0]).wkt)
+
+    quick = in_order(zip(found.geometry, found.confidence, strict=True))
+    for (ours, our_mean), (theirs, their_mean) in zip(quick, in_order(plain), strict=True):
+        assert ours.equals(theirs)
+        assert our_mean == pytest.approx(their_mean, abs=1e-3 if tile.dtype == np.float16 else 1e-5)
+
+
 @settings(max_examples=60, deadline=None)
-@given(st.integers(0, 2**32 - 1), st.sampled_from([0.0, 1.0, 2.5]))
-def test_any_masks_give_valid_polygons_and_no_building_pixel_is_lost(seed, simplify_px):
-    random = np.random.default_rng(seed)
-    blocks = [np.kron(random.random((12, 12)), np.ones((3, 3))).astype(np.float32) for _ in range(2)]
-    interior, border = (0.7 * block + 0.3 * random.random(block.shape).astype(np.float32) for block in blocks)
-    building = interior >= 0.5
-    for min_area_px in (0, 12):
-        instances = label_instances(
-            interior, border, interior_threshold=0.5, border_threshold=0.5, min_area_px=min_area_px
-        )
-        assert ((instances > 0) == building).all()
-    found = tile_polygons(interior, border, **{**SETTINGS, "min_area_px": 0, "simplify_px": simplify_px})
+@given(masks_with_speckles(), st.sampled_from([0.0, 1.0, 2.5]))
+def test_any_masks_give_valid_polygons_and_no_building_pixel_is_lost(tile, simplify_px):
+    found = tile_polygons(*tile, **{**SETTINGS, "min_area_px": 0, "simplify_px": simplify_px})
     assert shapely.is_valid(found.geometry).all()
     assert set(shapely.get_type_id(found.geometry)) <= {3}
     if simplify_px == 0:
-        assert shapely.area(found.geometry).sum() == building.sum()
+        assert shapely.area(found.geometry).sum() == (tile[0] >= 0.5).sum()
+
+
+@settings(max_examples=60, deadline=None)
+@given(masks_with_speckles(), st.sampled_from([0.5, 1.0, 2.5]))
+def test_simplifying_loses_no_hole(tile, simplify_px):
+    exact, simple = (
+        tile_polygons(*tile, **{**SETTINGS, "min_area_px": 0, "simplify_px": tolerance})
+        for tolerance in (0, simplify_px)
+    )
+    holes = [shapely.get_num_interior_rings(found.geometry).tolist() for found in (exact, simple)]
+    assert holes[0] == holes[1]
+
+
+@given(st.floats(0, 1), st.integers(0, 2**16 - 1))
+def test_comparing_bits_is_comparing_numbers(threshold, bits):
+    probability = np.array([[bits]], np.uint16).view(np.float16)
+    number = float(probability[0, 0])
+    if 0 <= number <= 1 and not np.signbit(number):
+        assert at_least(probability, threshold)[0, 0] == (number >= threshold)
+    elif np.isnan(number):
+        assert not at_least(probability, threshold)[0, 0]
 
 
 @pytest.fixture
