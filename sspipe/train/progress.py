@@ -70,7 +70,7 @@ class Reporter:
         if self._bar is None:
             say(text)
         else:
-            self._bar.update(self._task, completed=self._done, description=text)
+            self._bar.update(self._task, completed=self._done, description=text, refresh=True)
 
     def time_left(self) -> str:
         """How long the rest will take at this session's pace."""

@@ -74,11 +74,12 @@ def network_input(
         flipped_B: `(B,)` bool, the samples to flip left-right; None flips none.
 
     Returns:
-        views `(B, 4, P, P)` float32, standardised; masks `(B, 2, P, P)` float32 of 0 and 1.
+        views `(B, 4, P, P)` float32, standardised, channels last as the network's weights are; masks `(B, 2, P, P)`
+        float32 of 0 and 1.
     """
     views = {view: standardise(arrays[view], view) for view in get_args(View) if view in arrays}
     masks_BCHW = arrays["masks"].float()
     if flipped_B is not None:  # not before: torch cannot flip uint16
         views = {view: flip_left_right(image, flipped_B) for view, image in views.items()}
         masks_BCHW = flip_left_right(masks_BCHW, flipped_B)
-    return views, masks_BCHW
+    return {view: image.contiguous(memory_format=torch.channels_last) for view, image in views.items()}, masks_BCHW
