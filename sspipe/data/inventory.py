@@ -133,8 +133,10 @@ def _read_orientations(raw: Path) -> dict[str, int]:
     try:
         # Without a byte order mark, which would make the first strip another one.
         text = (raw / name).read_text(encoding="utf-8-sig", errors="replace")
-    except FileNotFoundError:
-        missing = Problem(name, "is missing", "the table of strips and their orientation", FETCH_AGAIN)
+    except OSError as error:
+        missing = Problem(
+            name, f"cannot be read ({error.strerror})", "the table of strips and their orientation", FETCH_AGAIN
+        )
         raise UserError(f"{raw}: {missing}") from None
     orientations, lines = spacenet6.parse_orientations(text)
     if lines:

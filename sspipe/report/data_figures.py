@@ -189,7 +189,8 @@ def _scale_bar(axis: Axes, extent_km: float) -> None:
 
 
 def _beside(axis: Axes, x: float, text: str, right: bool) -> None:
-    """Names a vertical line, at the top beside it."""
+    """Names a vertical line, at the top beside it, where no bar comes."""
+    axis.set_ylim(top=axis.get_ylim()[1] * (4 if axis.get_yscale() == "symlog" else 1.15))
     axis.annotate(
         text, (x, 0.96), (5 if right else -5, 0), xycoords=axis.get_xaxis_transform(), textcoords="offset points",
         ha="left" if right else "right", va="top", fontsize=8.5, color=MUTED,

@@ -170,7 +170,7 @@ def _facts(tiles: pd.DataFrame, strips: pd.DataFrame, data: Mapping[str, Any]) -
         ("Strips", f"{len(strips):,}, flown on {wording.listed(sorted(strips['date'].unique()), most=6)}"),
         ("From the north", f"{north:,} tiles of {strips_north:,} strips (orientation 0)"),
         ("From the south", f"{south:,} tiles of {strips_south:,} strips (orientation 1)"),
-        ("Ground", f"{ground:,.1f} km² under {len(tiles) * (size * pixel) ** 2 / 1e6:,.1f} km² of tiles, EPSG:32631"),
+        ("Ground", f"{ground:.3g} km² under {len(tiles) * (size * pixel) ** 2 / 1e6:.3g} km² of tiles, EPSG:32631"),
         ("No-data", f"{wording.percent(data['no_data_fraction'])} of the SAR pixels on average"),
         (
             "Buildings",
@@ -233,7 +233,7 @@ def _worst_first(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 def _brief(value: float) -> str:
     """A value that may be tiny or in the thousands, in few digits; a dash where there is none."""
-    return wording.NONE if pd.isna(value) else f"{value:.5g}"
+    return wording.NONE if pd.isna(value) else f"{value:.4g}"
 
 
 def _capped(rows: list[Any], count: int | None = None) -> dict[str, Any]:

@@ -292,7 +292,7 @@ def test_an_orientation_that_is_neither_0_nor_1_is_told_with_its_line(raw):
 
 def test_a_missing_orientation_file_is_told(raw):
     (raw / spacenet6.ORIENTATION_FILE).unlink()
-    assert "SAR_orientations.txt: is missing" in refusal(raw)
+    assert "SAR_orientations.txt: cannot be read (No such file or directory)" in refusal(raw)
 
 
 def test_all_problems_are_told_in_one_message(raw):
