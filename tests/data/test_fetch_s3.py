@@ -5,20 +5,20 @@ from __future__ import annotations
 import random
 import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
 
 import pytest
 
-from tests.s3.proxy import Proxy
-from tests.s3.store import PRIVATE, PUBLIC, environment
+from tests.s3.fetching import LIMIT_S, fetches
+from tests.s3.store import PRIVATE, PUBLIC
+
+__all__ = ["fetches"]  # a fixture
 
 pytestmark = pytest.mark.xdist_group("s3")
 
 MIB = 1024**2
-SIZE = 96 * MIB + 12345
-LIMIT_S = 120
+SIZE = 64 * MIB + 12345
 OUTAGE_S = 20
 both = pytest.mark.parametrize("scheme", ["http", "https"])
 
@@ -27,95 +27,6 @@ both = pytest.mark.parametrize("scheme", ["http", "https"])
 def archive(store):
     """An object as the archive is one: uploaded in parts."""
     return store.put("tarballs/train.tar.gz", SIZE, seed=0)
-
-
-class Fetch:
-    """`python -m sspipe fetch-archive` of one object, from the public bucket, through a proxy."""
-
-    def __init__(self, store, scheme, folder):
-        self._store = store
-        self._scheme = scheme
-        self.proxy = Proxy(getattr(store.server, scheme))
-        self.out = folder / f"{scheme}" / "archive.tar.gz"
-        self.log = folder / f"{scheme}.log"
-
-    def start(self, stored, *, prefix=(), by_url=False, **changes):
-        settings = {"source": "s3", "endpoint-url": self.proxy.url, "bucket": PUBLIC, "key": stored.key}
-        if by_url:
-            settings = {"source": "url", "url": f"{self.proxy.url}/{PUBLIC}/{stored.key}"}
-        if self._scheme == "https":
-            settings["ca-bundle"] = self._store.server.ca_bundle
-        settings |= {"size-bytes": len(stored.content), "sha256": stored.sha256, "out": self.out}
-        settings |= {key.replace("_", "-"): value for key, value in changes.items()}
-        flags = [str(word) for key, value in settings.items() if value is not None for word in (f"--{key}", value)]
-        with self.log.open("w") as log:
-            command = [*prefix, sys.executable, "-m", "sspipe", "fetch-archive", *flags]
-            return subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, env=environment())
-
-    def run(self, stored, **changes):
-        """Runs it to its end; returns the exit status and what it said."""
-        return self.end(self.start(stored, **changes))
-
-    def end(self, process):
-        try:
-            status = process.wait(LIMIT_S)
-        finally:
-            process.kill()
-        return status, self.log.read_text()
-
-    def succeed(self, stored, **changes):
-        status, said = self.run(stored, **changes)
-        assert status == 0, said
-        self.check(stored)
-        return said
-
-    def check(self, stored):
-        assert self.out.read_bytes() == stored.content
-        assert self.left() == [self.out.name]
-
-    def refused(self, stored, **changes):
-        """What it said when it failed as it should, with nothing under the final name."""
-        status, said = self.run(stored, **changes)
-        assert status == 1, said
-        assert "sspipe fetch-archive: error: " in said and "Traceback" not in said
-        assert not self.out.exists()
-        return said
-
-    def left(self):
-        return sorted(path.name for path in self.out.parent.iterdir())
-
-    def wait_for(self, passed, process=None):
-        limit = time.monotonic() + LIMIT_S
-        while self.proxy.passed < passed:
-            assert time.monotonic() < limit and (process is None or process.poll() is None), self.log.read_text()
-            time.sleep(0.002)
-
-    def kill_at(self, fraction, stored, how=signal.SIGKILL, **changes):
-        """Starts it, and sends the signal when so much of the object has come; returns the exit status."""
-        process = self.start(stored, **changes)
-        self.wait_for(self.proxy.passed + fraction * len(stored.content), process)
-        process.send_signal(how)
-        status = process.wait(LIMIT_S)
-        assert not self.out.exists()
-        return status
-
-    def refetched(self, stored):
-        """Share of the object that came more than once; the protocols' own bytes count too."""
-        return self.proxy.passed / len(stored.content) - 1
-
-
-@pytest.fixture
-def fetches(store, tmp_path):
-    """Makes a Fetch over http or https."""
-    made = []
-
-    def make(scheme):
-        made.append(Fetch(store, scheme, tmp_path))
-        return made[-1]
-
-    yield make
-    for fetch in made:
-        fetch.proxy.close()
 
 
 @both
@@ -355,10 +266,10 @@ def test_parts_that_a_power_failure_damaged_are_fetched_again(fetches, archive):
 
 @pytest.fixture
 def small_disk(tmp_path):
-    """A disk of 128 MiB, in a name space of its own: how to run a command that sees it, and where others see it."""
+    """A disk of 96 MiB, in a name space of its own: how to run a command that sees it, and where others see it."""
     folder = tmp_path / "disk"
     folder.mkdir()
-    script = f"mount -t tmpfs -o size=128m none {folder} && echo ready && exec sleep 600"
+    script = f"mount -t tmpfs -o size=96m none {folder} && echo ready && exec sleep 600"
     rights = ["--mount"] if Path("/proc/self").stat().st_uid == 0 else ["--user", "--map-root-user", "--mount"]
     command = ["unshare", *rights, "sh", "-c", script]
     holder = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
@@ -376,10 +287,10 @@ def small_disk(tmp_path):
 
 def test_too_small_a_disk_is_told_before_anything_is_fetched(fetches, archive, small_disk):
     enter, inside, outside = small_disk
-    (outside / "filler").write_bytes(b"\0" * 60 * MIB)
+    (outside / "filler").write_bytes(b"\0" * 50 * MIB)
     fetch = fetches("http")
     said = fetch.refused(archive, prefix=enter, out=inside / "archive.tar.gz")
-    assert "68.0 MiB are free, and the archive needs 96.0 MiB" in said
+    assert "46.0 MiB are free, and the archive needs 64.0 MiB" in said
     assert fetch.proxy.passed < 64 * 1024
     assert [path.name for path in outside.iterdir()] == ["filler"]
 
@@ -393,7 +304,7 @@ def test_a_disk_that_fills_up_meanwhile_is_told_and_the_fetch_goes_on_when_there
     fetch.proxy.bytes_per_s = 60 * MIB
     process = fetch.start(archive, prefix=enter, out=inside / "archive.tar.gz")
     fetch.wait_for(0.2 * SIZE, process)
-    (outside / "filler").write_bytes(b"\0" * 60 * MIB)
+    (outside / "filler").write_bytes(b"\0" * 50 * MIB)
     status, said = fetch.end(process)
     assert status == 1 and "Traceback" not in said
     assert "the disk is full" in said and "free some space and run again, and it goes on" in said
