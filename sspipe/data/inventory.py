@@ -140,7 +140,7 @@ def _read_orientations(raw: Path) -> dict[str, int]:
         raise UserError(f"{raw}: {missing}") from None
     orientations, lines = spacenet6.parse_orientations(text)
     if lines:
-        problems = [str(Problem(name, line, "`{strip} 0` or `{strip} 1`, once", "correct the line")) for line in lines]
+        problems = [f"{name}: {line}; correct the line" for line in lines]
         more = [f"... and {len(lines) - LISTED_TILES} more"] if len(lines) > LISTED_TILES else []
         raise UserError(f"{raw}:\n  " + "\n  ".join([*problems[:LISTED_TILES], *more]))
     return orientations
