@@ -57,6 +57,8 @@ rule compare_variants:
         scores=runs(f"{ROOT}/score/{RUN}/scores.json"),
         checks=runs(f"{ROOT}/score/{RUN}/solaris.json"),
         probabilities=runs(f"{ROOT}/predict/{RUN}/probabilities.npy"),
+        looks=maps_with_all(".looks.json"),
+        tunings=runs(f"{ROOT}/predict/{RUN}/polygons.json"),
         leakages=expand(f"{ROOT}/splits/{{split}}.leakage.json", split=CONFIG.splits),
         splits=expand(f"{ROOT}/splits/{{split}}.parquet", split=CONFIG.splits),
         catalog=f"{ROOT}/catalog.parquet",
@@ -92,6 +94,7 @@ rule compare_variants:
     shell:
         "python -m sspipe compare-variants --scores-csv {input.table:q} --trains {input.trains:q}"
         " --scores {input.scores:q} --probabilities {input.probabilities:q} --leakages {input.leakages:q}"
+        " --looks {input.looks:q} --tunings {input.tunings:q}"
         " --splits {input.splits:q} --catalog {input.catalog:q} --catalog-report {input.catalog_report:q}"
         " --raw {params.raw:q} --footprints {input.footprints:q} --settings {params.settings:q}"
         " --title {params.title:q} --panels {params.panels} {params.synthetic}"

@@ -344,6 +344,8 @@ def _report(stage: StageAdder) -> None:
         ("--splits", "table of every split"),
     ):
         _paths(sub, flag, what)
+    sub.add_argument("--looks", type=Path, nargs="*", default=(), help="looks.json of every run's map")
+    sub.add_argument("--tunings", type=Path, nargs="*", default=(), help="polygons.json of every run")
     _path(sub, "--catalog", "catalog.parquet")
     _path(sub, "--catalog-report", "catalog.json")
     _path(sub, "--raw", "unpacked folder")

@@ -12,6 +12,7 @@ from sspipe.files import whole_folder
 from sspipe.log import say, warn
 from sspipe.report import comparison, figures, making, panel_section, plot_sections, wording
 from sspipe.report.html import write_page
+from sspipe.report.looks_section import looks_section
 from sspipe.report.results import Results, read_results
 
 MAX_PAGE_BYTES = 15_000_000
@@ -20,6 +21,7 @@ SECTIONS = (
     ("table-1", "Table 1"),
     ("leakage", "Leakage"),
     ("learning", "Learning"),
+    ("looks", "Many looks"),
     ("panels", "Test tiles"),
     ("made", "How it was made"),
 )
@@ -45,6 +47,8 @@ def compare_variants(
     raw: Path,
     footprints: Path,
     probabilities: Sequence[Path],
+    looks: Sequence[Path] = (),
+    tunings: Sequence[Path] = (),
     settings: str,
     title: str,
     panels: int,
@@ -66,6 +70,8 @@ def compare_variants(
         raw: folder that the catalog's paths are relative to.
         footprints: all footprints, EPSG:32631.
         probabilities: probabilities.npy of each run; its JSON lies beside it.
+        looks: looks.json of each run's map; none where the maps were left out.
+        tunings: polygons.json of each run: how its footprints are made.
         settings: the whole resolved configuration as JSON text.
         title: heading of the page.
         panels: how many test tiles of the spatial split are shown.
@@ -96,7 +102,7 @@ def compare_variants(
         context = {
             "title": title,
             "synthetic": synthetic,
-            "sections": SECTIONS,
+            "sections": [(anchor, words) for anchor, words in SECTIONS if anchor != "looks" or looks],
             "data": results.data,
             "variant_count": table["variant"].nunique(),
             "splits": [_split_part(results, table, split, synthetic) for split in results.splits],
@@ -113,6 +119,7 @@ def compare_variants(
             **panel_section.panel_section(
                 results, kinds, probabilities, raw, footprints, panels, interior_threshold, folder
             ),
+            **looks_section(results, looks, tunings),
             **making.making_section(results),
         }
         size = write_page("page.html.jinja", context, FILTERS, out)
