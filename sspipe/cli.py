@@ -204,6 +204,8 @@ def _predict(stage: StageAdder) -> None:
     _paths(sub, "--packs", "manifest.json of every shard")
     _number(sub, "--batch-size", "tiles at a time", int)
     _number(sub, "--threads", "CPU threads", int)
+    _number(sub, "--workers", "threads that read tiles ahead", int)
+    sub.add_argument("--precision", choices=("auto", "fp32", "bf16", "fp16"), required=True, help="see config.yaml")
     sub.add_argument("--subset", choices=("test", "validation"), default="test", help="which tiles of the split")
     _path(sub, "--out", "probabilities.npy to write")
 
