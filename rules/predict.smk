@@ -17,13 +17,18 @@ rule predict_tiles:
         f"{ROOT}/benchmarks/predict_tiles/{RUN}.tsv"
     conda:
         "../envs/sspipe.yaml"
+    # How it runs and never what comes out: unlike a changed parameter, a changed resource re-runs nothing.
+    resources:
+        workers=CONFIG.training.workers,
     params:
         batch_size=lambda wildcards: CONFIG.variants[wildcards.variant].batch_size,
+        precision=CONFIG.training.precision,
         subset="test",
     shell:
         "python -m sspipe predict-tiles --model {input.model:q} --record {input.record:q} --split-table {input.split:q}"
         " --statistics {input.statistics:q} --packs {input.packs:q} --batch-size {params.batch_size} --threads {threads}"
-        " --subset {params.subset} --out {output.probabilities:q} > {log:q} 2>&1"
+        " --workers {resources.workers} --precision {params.precision} --subset {params.subset}"
+        " --out {output.probabilities:q} > {log:q} 2>&1"
 
 
 # The validation tiles, only for as long as tune_polygons needs them.
@@ -37,6 +42,7 @@ use rule predict_tiles as predict_validation with:
         f"{ROOT}/benchmarks/predict_validation/{RUN}.tsv"
     params:
         batch_size=lambda wildcards: CONFIG.variants[wildcards.variant].batch_size,
+        precision=CONFIG.training.precision,
         subset="validation",
 
 

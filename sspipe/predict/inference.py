@@ -2,24 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.torch import load_file
+from torch import Tensor
 
 from sspipe.errors import UserError
 from sspipe.files import read_json, whole_file, write_json
 from sspipe.log import progress, say
 from sspipe.models.build import Network, build_network
-from sspipe.pack.orientation import restore
+from sspipe.pack.orientation import orient
+from sspipe.train.checks import refuse_unsupported_gpu
 from sspipe.train.dataset import PackedTiles, read_subset
-from sspipe.train.loader import BatchLoader, no_draws
+from sspipe.train.loader import Batch, BatchLoader, no_draws
+from sspipe.train.precision import Precision, Setting, choose_precision, device_facts
 from sspipe.train.transforms import Standardiser
 from sspipe.validation import validated
-from sspipe.variants import Model, Variant
+from sspipe.variants import Model, Variant, View
 
 
 def predict_tiles(
@@ -31,8 +36,9 @@ def predict_tiles(
     packs: Sequence[Path],
     batch_size: int,
     threads: int,
-    workers: int = 1,
-    subset: str = "test",
+    workers: int,
+    precision: Setting,
+    subset: str,
     out: Path,
 ) -> None:
     """Predicts every tile of one subset: the stage `predict-tiles`.
@@ -46,15 +52,18 @@ def predict_tiles(
         batch_size: tiles at a time.
         threads: CPU threads of torch.
         workers: threads that read tiles ahead.
+        precision: see `sspipe.config.Training`.
         subset: `test`, or `validation` for choosing how footprints are made.
         out: `(N, 2, S, S)` float16 probabilities of interior and border, each tile in its own grid (not rotated, not
             padded); which tile is which row stands in a JSON file of the same name.
 
     Raises:
-        UserError: the weights do not fit the record, or the input is unusable.
+        UserError: the weights do not fit the record, the input is unusable, or the device cannot do the precision.
     """
     torch.set_num_threads(threads)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    refuse_unsupported_gpu(device)
+    chosen = choose_precision(precision, device_facts(device))
     trained = read_json(record)
     missing = {"settings", "split", "variant", "seed"} - trained.keys()
     if missing:
@@ -64,19 +73,18 @@ def predict_tiles(
     tiles = PackedTiles(packs, read_subset(split_table, subset))
     standardise = Standardiser(read_json(statistics), device)
     name = f"{trained['split']}/{trained['variant']} seed {trained['seed']}"
-    say(f"{name}: predicting {len(tiles)} {subset} tiles from {variant.test_view.upper()}")
+    view = variant.test_view
+    say(f"{name}: predicting {len(tiles)} {subset} tiles from {view.upper()} in {chosen.name}")
 
     with whole_file(out) as partial:
         shape = (len(tiles), 2, tiles.size_px, tiles.size_px)
         probabilities = np.lib.format.open_memmap(partial, mode="w+", dtype=np.float16, shape=shape)
-        view = variant.test_view
         with BatchLoader(tiles, (view,), device=device, batch_size=batch_size, workers=workers) as loader:
-            batches = loader.epoch(range(len(tiles)), no_draws)
-            for batch in progress(batches, f"{name}: batches predicted", total=loader.steps(len(tiles))):
-                predicted = predict(network, standardise(batch.arrays[view], view), view)
-                for sample, tile in zip(batch.samples, predicted, strict=True):
-                    upright = restore(tile, tiles.orientation(sample), tiles.orientation_rule, tiles.size_px)
-                    probabilities[sample] = upright
+            batches = progress(
+                loader.epoch(range(len(tiles)), no_draws), f"{name}: batches predicted", loader.steps(len(tiles))
+            )
+            for sample, tile in _predicted(batches, network, standardise, view, chosen, tiles.size_px):
+                probabilities[sample] = orient(tile, tiles.orientation(sample), tiles.orientation_rule)
         probabilities.flush()
         del probabilities
     write_json(
@@ -93,12 +101,63 @@ def predict_tiles(
     )
 
 
+def _predicted(
+    batches: Iterable[Batch],
+    network: Network,
+    standardise: Standardiser,
+    view: View,
+    precision: Precision,
+    size_px: int,
+) -> Iterator[tuple[int, NDArray[np.float16]]]:
+    """Yields sample numbers with their probabilities, `(2, S, S)`, in the grid that they were packed in.
+
+    A batch's result is fetched when the next one is under way, so that a GPU does not wait for the disk.
+    """
+    under_way: list[tuple[Sequence[int], _Fetched]] = []
+    for batch in batches:
+        probabilities = predict(network, standardise(batch.arrays[view], view), view, precision)
+        under_way.append((batch.samples, _Fetched(probabilities[..., :size_px, :size_px].half())))
+        if len(under_way) > 1:
+            samples, fetched = under_way.pop(0)
+            yield from zip(samples, fetched.array(), strict=True)
+    for samples, fetched in under_way:
+        yield from zip(samples, fetched.array(), strict=True)
+
+
+class _Fetched:
+    """A tensor on its way to the CPU, behind what the GPU was asked for before and not behind what comes after."""
+
+    def __init__(self, tensor: Tensor) -> None:
+        self._arrived: torch.cuda.Event | None = None
+        self._tensor = tensor
+        if tensor.device.type == "cuda":
+            self._tensor = torch.empty(tensor.shape, dtype=tensor.dtype, pin_memory=True)
+            self._tensor.copy_(tensor, non_blocking=True)
+            self._arrived = torch.cuda.Event()
+            self._arrived.record()
+
+    def array(self) -> NDArray[Any]:
+        if self._arrived is not None:
+            self._arrived.synchronize()
+        return self._tensor.numpy()
+
+
 @torch.inference_mode()
-def predict(network: Network, image_BCHW: torch.Tensor, view: str) -> np.ndarray:
-    """Probabilities `(B, 2, H, W)` float32 of standardised images of one view; psi is 1, no other view is needed."""
-    image_BCHW = image_BCHW.contiguous(memory_format=torch.channels_last)
-    logits = network({view: image_BCHW})[view]
-    return torch.sigmoid(logits.float()).cpu().numpy()
+def predict(network: Network, image_BCHW: Tensor, view: View, precision: Precision) -> Tensor:
+    """Probabilities of interior and border from one view; psi is 1, no other view is needed.
+
+    Args:
+        network: in evaluation mode.
+        image_BCHW: standardised, on the network's device.
+        view: which it is.
+        precision: of the network's layers.
+
+    Returns:
+        `(B, 2, H, W)` float32, on the device.
+    """
+    with precision.autocast():
+        logits = network({view: image_BCHW})[view]
+    return torch.sigmoid(logits.float())
 
 
 def load_network(path: Path, settings: Model, device: torch.device) -> Network:

@@ -36,6 +36,9 @@ def predicted(trained, packed, **more):
         "packs": packed.manifests,
         "batch_size": 2,
         "threads": 1,
+        "workers": 1,
+        "precision": "auto",
+        "subset": "test",
         "out": out,
     }
     predict_tiles(**{**arguments, **more})
@@ -46,8 +49,8 @@ def test_probabilities_are_in_each_tiles_own_grid(trained, packed, monkeypatch):
     """A network that says where a pixel is in its input shows that rotation and padding were undone."""
     ramp = torch.arange(PADDED * PADDED, dtype=torch.float32).reshape(PADDED, PADDED) / PADDED**2
 
-    def positions(network, image, view):
-        return ramp.expand(len(image), 2, PADDED, PADDED).numpy()
+    def positions(network, image, view, precision):
+        return ramp.expand(len(image), 2, PADDED, PADDED)
 
     monkeypatch.setattr("sspipe.predict.inference.predict", positions)
     probabilities, about = predicted(trained, packed)
@@ -77,6 +80,33 @@ def test_the_batch_size_does_not_change_the_result(trained, packed):
     one = predicted(trained, packed, batch_size=1)[0].copy()
     three = predicted(trained, packed, batch_size=3)[0]
     assert np.allclose(one, three, atol=2e-3)
+
+
+def test_reading_ahead_does_not_change_the_result(trained, packed):
+    ahead = predicted(trained, packed, workers=3, batch_size=1)[0].copy()
+    assert np.array_equal(ahead, predicted(trained, packed, workers=0, batch_size=1)[0])
+
+
+def test_probabilities_are_those_of_the_network_on_the_whole_tile(trained, packed):
+    """Against the plain way: one tile at a time, contiguous, eager."""
+    probabilities, about = predicted(trained, packed)
+    tiles = PackedTiles(packed.manifests, about["tile_ids"])
+    record = Variant.model_validate(read_json(trained / "train.json")["settings"])
+    network = build_network(record.model, seed=0).eval()
+    for sample, found in enumerate(probabilities):
+        packed_image = torch.from_numpy(tiles.row(sample, "sar").astype(np.float32))
+        image = (packed_image - 26) / 5 * (packed_image != 0).any(dim=0)
+        with torch.no_grad():
+            expected = torch.sigmoid(network({"sar": image[None]})["sar"])[0, :, :SIZE, :SIZE].numpy()
+        turned = tiles.orientation(sample) == 1
+        assert np.allclose(found, expected[:, ::-1, ::-1] if turned else expected, atol=1e-3)
+
+
+def test_a_precision_that_the_device_lacks_is_refused_before_anything_is_read(trained, packed):
+    if torch.cuda.is_available():
+        pytest.skip("a GPU may have it")
+    with pytest.raises(UserError, match=r"training\.precision is fp16"):
+        predicted(trained, packed, precision="fp16", record=trained / "none.json")
 
 
 def test_weights_of_another_network_are_refused(trained, packed):
