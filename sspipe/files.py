@@ -197,7 +197,7 @@ def _remove(path: Path) -> None:
 def _sync_file_system(folder: Path) -> None:
     """Waits until everything written to the folder's file system is on its disk.
 
-    Once for all files: for ten thousand of them a third faster than `fsync` of each, which waits for each in turn.
+    Once for all files: `fsync` of each waits for the disk in turn, and thousands of them take several times as long.
     """
     syncfs = getattr(ctypes.CDLL(None, use_errno=True), "syncfs", None)
     if syncfs is None:  # not Linux
