@@ -5,56 +5,33 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from sspipe.errors import UserError
 from sspipe.log import say, warn
 from sspipe.models.build import build_network
-from sspipe.models.skips import draw_psi
 from sspipe.train import provenance
 from sspipe.train.checkpoint import Checkpoints
 from sspipe.train.dataset import PackedTiles
 from sspipe.train.distributed import Place, Ranks, device_of
+from sspipe.train.draws import EpochDraws
 from sspipe.train.events import EventFiles
+from sspipe.train.keeper import Keeper
 from sspipe.train.loader import BatchLoader
-from sspipe.train.order import epoch_order
-from sspipe.train.precision import Setting, choose_precision, device_facts
+from sspipe.train.loss_table import LossTable
+from sspipe.train.options import Options
+from sspipe.train.precision import choose_precision, device_facts
 from sspipe.train.progress import Reporter, peak_memory
 from sspipe.train.signals import StoppedError, StopRequest
 from sspipe.train.state import Epoch, State, generator_states, restore_generators, seed_generators
-from sspipe.train.steps import Stepper, randomized, refuse_impossible
-from sspipe.train.transforms import Standardiser, draw_flips
+from sspipe.train.steps import Stepper, refuse_impossible
+from sspipe.train.transforms import Standardiser
 from sspipe.train.validation import Validator
 from sspipe.variants import Stage, Variant
-
-# First element of every random stream's key after the seed: streams of different use never coincide.
-_ORDER, _FLIPS, _SKIPS = 1, 2, 3
-
-
-@dataclass(frozen=True)
-class Options:
-    """The settings of `training` that the loop needs; see `sspipe.config.Training`."""
-
-    precision: Setting = "auto"
-    compile: bool = False
-    shuffle_shards: int = 8
-    micro_batch_size: int | None = None
-    workers: int = 0
-    checkpoint_minutes: float = 10
-    log_seconds: float = 30
-
-    @property
-    def deciding(self) -> dict[str, Any]:
-        """Those that decide a result; the others only how it is come by."""
-        return {"precision": self.precision, "compile": self.compile, "shuffle_shards": self.shuffle_shards}
 
 
 class Training:
@@ -67,7 +44,7 @@ class Training:
         train_tiles: by the split.
         validation_tiles: by the split.
         statistics: content of `statistics/{split}.json`.
-        options: how it runs.
+        options: how it runs; None takes the defaults.
         ranks: those that share each batch; None trains alone.
         stop: whether a signal asked to stop.
         checkpoints: where they are written; None writes none.
@@ -87,20 +64,22 @@ class Training:
         train_tiles: PackedTiles,
         validation_tiles: PackedTiles,
         statistics: dict[str, Any],
-        options: Options = Options(),
+        options: Options | None = None,
         ranks: Ranks | None = None,
         stop: StopRequest | None = None,
         checkpoints: Checkpoints | None = None,
         identity: dict[str, Any] | None = None,
         events: Path | None = None,
     ) -> None:
+        options = options or Options()
         self.name, self.variant, self.seed, self.options = name, variant, seed, options
         self.train_tiles, self.validation_tiles = train_tiles, validation_tiles
         self.ranks = ranks or Ranks(Place(), device_of(Place()))
         self.device = self.ranks.device
         self.precision = choose_precision(options.precision, device_facts(self.device))
         refuse_impossible(variant, self.ranks, options.micro_batch_size)
-        self._stop, self._checkpoints, self._identity = stop or StopRequest(), checkpoints, identity or {}
+        self._stop = stop or StopRequest()
+        self._keeper = Keeper(checkpoints, identity or {}, options.checkpoint_minutes, self.ranks)
         self._events_folder = events
         self._events: EventFiles | None = None
         seed_generators(seed)
@@ -110,12 +89,9 @@ class Training:
             network = torch.nn.SyncBatchNorm.convert_sync_batchnorm(network)
         # Channels last: about twice as fast on CPUs, and what tensor cores want.
         self.network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload] # not in the stubs
-        self.randomized = randomized(variant)
         self.state = State(started=provenance.now())
-        # Loss, Dice and BCE of each image of the epoch, in the epoch's order; other ranks' rows stay 0.
-        self._losses = torch.zeros(len(train_tiles), 3, dtype=torch.float64, device=self.device)
-        self._last_good: Path | None = None
-        self._saved = self._accounted = time.monotonic()
+        self._losses = LossTable(len(train_tiles), self.ranks)
+        self._accounted = time.monotonic()
         self._reporter = self._new_reporter()
         self._stepper = self._new_stepper()
 
@@ -136,7 +112,8 @@ class Training:
             if self._events_folder is not None:
                 self._events = EventFiles(self._events_folder, self.state.epochs)
         self._reporter = self._new_reporter()
-        self._saved = self._accounted = time.monotonic()
+        self._accounted = time.monotonic()
+        self._keeper.begin()
         with self._reporter:
             while not self.done:
                 self._run_stage()
@@ -150,10 +127,9 @@ class Training:
         self.network.load_state_dict(content["network"])
         self._stepper = self._new_stepper()
         self._stepper.restore(content["stepper"])
-        if self.ranks.first:  # the table holds the losses of all ranks, and is summed over them
-            self._losses[: len(content["losses"])] = content["losses"].to(self.device)
+        self._losses.restore(content["losses"])
         restore_generators(content["generators"], self.device)
-        self._last_good = path
+        self._keeper.last_good = path
         if content["precision"] != self.precision.name and self.ranks.first:
             warn(
                 f"{path} was trained in {content['precision']}, and goes on in {self.precision.name}, which this "
@@ -188,9 +164,8 @@ class Training:
             StoppedError: a signal asked for it.
         """
         self.network.train()
-        key = (self.state.stage, self.state.epoch)
-        shards = self.train_tiles.shard_of
-        order = epoch_order(shards, (self.seed, _ORDER, *key), self.options.shuffle_shards)
+        draws = EpochDraws(self.variant, self.seed, self.state.stage, self.state.epoch)
+        order = draws.order(self.train_tiles.shard_of, self.options.shuffle_shards)
         loader = BatchLoader(
             self.train_tiles,
             (*self.stage.views, "masks"),
@@ -201,10 +176,9 @@ class Training:
             workers=self.options.workers,
         )
         with loader:
-            for batch in loader.epoch(order, partial(self._draw, key), first_step=self.state.step):
+            for batch in loader.epoch(order, draws, first_step=self.state.step):
                 losses_B3 = self._stepper.step(batch)
-                first = batch.step * self.variant.batch_size + batch.share.start
-                self._losses[first : first + len(losses_B3)] = losses_B3
+                self._losses.put(batch.step * self.variant.batch_size + batch.share.start, losses_B3)
                 self.state.step += 1
                 self._reporter.took(len(batch.samples) * len(self.stage.views))
                 self._between_steps()
@@ -287,28 +261,11 @@ class Training:
                 f"validation IoU {validation_iou:.3f}, {self._reporter.time_left()}"
             )
         state.epoch, state.step, state.epoch_seconds = state.epoch + 1, 0, 0.0
-        self._losses.zero_()
-
-    def _draw(self, key: tuple[int, int], samples: Sequence[int], share: slice) -> dict[str, NDArray[np.bool_]]:
-        """The random choices of a batch, of which this rank gets its share; called by the loader's threads."""
-        drawn = {}
-        if self.variant.flip_left_right:
-            drawn["flips"] = draw_flips((self.seed, _FLIPS, *key), samples[share])
-        if self.randomized:
-            psi = draw_psi(
-                (self.seed, _SKIPS, *key),
-                samples,
-                p=self.variant.model.skip_p,
-                per=self.variant.model.skip_draw,
-                passes=len(self.stage.views),
-            )
-            drawn["psi"] = psi[:, share]
-        return drawn
+        self._losses.clear()
 
     def _between_steps(self) -> None:
         """Logs, saves or stops, all ranks alike."""
-        save_due = time.monotonic() - self._saved >= 60 * self.options.checkpoint_minutes
-        log, save, stop = self.ranks.most([self._reporter.due(), self.ranks.first and save_due, self._stop.number])
+        log, save, stop = self.ranks.most([self._reporter.due(), self._keeper.due(), self._stop.number])
         if log:
             done = self.losses_so_far()
             steps = math.ceil(len(self.train_tiles) / self.variant.batch_size)
@@ -327,13 +284,12 @@ class Training:
             self._save_and_stop(stop)
 
     def _save_and_stop(self, stop: int) -> None:
-        if self._checkpoints is not None:
-            problem = self._save()
-            if problem is not None:
-                raise UserError(
-                    f"{self.name}: stopped as asked, but no checkpoint could be written ({problem}); "
-                    f"the last good one is {self._last_good or 'none'}; make room, and run the same command again"
-                )
+        problem = self._save()
+        if problem is not None:
+            raise UserError(
+                f"{self.name}: stopped as asked, but no checkpoint could be written ({problem}); "
+                f"the last good one is {self._keeper.last_good or 'none'}; make room, and run the same command again"
+            )
         raise StoppedError(stop)
 
     def _save(self) -> str | None:
@@ -342,33 +298,18 @@ class Training:
         Raises:
             UserError: something in it is not finite.
         """
-        self._saved = time.monotonic()
         losses = self.losses_so_far()
-        if self._checkpoints is None:
-            return None
-        problem = None
-        if self.ranks.first:
-            try:
-                self._last_good = self._checkpoints.save(self._content(losses))
-            except (OSError, UserError) as error:
-                problem = str(error)
-        self._saved = time.monotonic()
-        problem, self._last_good = self.ranks.from_first((problem, self._last_good))
-        return problem
-
-    def _content(self, losses: Tensor) -> dict[str, Any]:
         self._account()
-        return {
-            "identity": self._identity,
-            "versions": provenance.versions(),
-            "ranks": self.ranks.count,
-            "precision": self.precision.name,
-            "state": self.state.plain(),
-            "losses": losses,
-            "network": self.network.state_dict(),
-            "stepper": self._stepper.state(),
-            "generators": generator_states(self.device),
-        }
+        return self._keeper.save(
+            {
+                "precision": self.precision.name,
+                "state": self.state.plain(),
+                "losses": losses,
+                "network": self.network.state_dict(),
+                "stepper": self._stepper.state(),
+                "generators": generator_states(self.device),
+            }
+        )
 
     def losses_so_far(self) -> Tensor:
         """`(n, 3)` float64 on the CPU: loss, Dice and BCE of the epoch's images so far, of all ranks.
@@ -379,7 +320,7 @@ class Training:
             UserError: one of them is not finite, or a weight.
         """
         taken = min(self.state.step * self.variant.batch_size, len(self.train_tiles))
-        losses = self.ranks.sum(self._losses[:taken])
+        losses = self._losses.total(taken)
         bad = torch.isfinite(losses).all(dim=1).logical_not().nonzero()
         if len(bad):
             raise self._not_finite(f"step {int(bad[0]) // self.variant.batch_size + 1}: the loss is not finite")
@@ -390,10 +331,10 @@ class Training:
         return losses
 
     def _not_finite(self, what: str) -> UserError:
-        folder = "" if self._checkpoints is None else f", delete {self._checkpoints.folder}"
+        folder = "" if self._keeper.folder is None else f", delete {self._keeper.folder}"
         return UserError(
             f"{self.where()} {what}; learning_rate is {self._stepper.learning_rate}; "
-            f"the last good checkpoint is {self._last_good or 'none'}. "
+            f"the last good checkpoint is {self._keeper.last_good or 'none'}. "
             f"Lower learning_rate in the variant's configuration{folder} and run again"
         )
 
@@ -427,10 +368,7 @@ class Training:
         )
 
     def _new_reporter(self) -> Reporter:
-        tiles, state = len(self.train_tiles), self.state
-        per_stage = [tiles * len(stage.views) * stage.epochs for stage in self.variant.stages]
-        done = sum(per_stage[: state.stage - 1])
-        if not self.done:
-            in_epoch = min(state.step * self.variant.batch_size, tiles)
-            done += ((state.epoch - 1) * tiles + in_epoch) * len(self.stage.views)
-        return Reporter(sum(per_stage), done, self.options.log_seconds, self.device, silent=not self.ranks.first)
+        tiles, stages = len(self.train_tiles), self.variant.stages
+        images = sum(tiles * len(stage.views) * stage.epochs for stage in stages)
+        done = self.state.images_taken(stages, tiles, self.variant.batch_size)
+        return Reporter(images, done, self.options.log_seconds, self.device, silent=not self.ranks.first)

@@ -23,7 +23,8 @@ from sspipe.train.dataset import Array, PackedTiles, read_subset
 from sspipe.train.distributed import Place, Ranks, connected, device_of
 from sspipe.train.events import require_tensorboard
 from sspipe.train.identity import differences, identity_of
-from sspipe.train.loop import Options, Training
+from sspipe.train.loop import Training
+from sspipe.train.options import Options
 from sspipe.train.precision import choose_precision, device_facts
 from sspipe.train.progress import peak_memory
 from sspipe.train.signals import StopRequest

@@ -83,7 +83,7 @@ def train(
     stop = StopRequest()
     with stop.listening():
         from sspipe.train.distributed import place_from_environment
-        from sspipe.train.loop import Options
+        from sspipe.train.options import Options
         from sspipe.train.run import Job
 
         job = Job(

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
+
+from sspipe.variants import Stage
 
 
 @dataclass
@@ -61,6 +64,14 @@ class State:
     gpu_seconds: float = 0.0
     peak_memory: int = 0
     restarts: int = 0
+
+    def images_taken(self, stages: Sequence[Stage], tiles: int, batch_size: int) -> int:
+        """Views of training tiles that were taken up to here, over all stages and epochs."""
+        taken = sum(tiles * len(stage.views) * stage.epochs for stage in stages[: self.stage - 1])
+        if self.stage <= len(stages):
+            in_epoch = min(self.step * batch_size, tiles)
+            taken += ((self.epoch - 1) * tiles + in_epoch) * len(stages[self.stage - 1].views)
+        return taken
 
     def plain(self) -> dict[str, Any]:
         """Numbers, text and tensors alone."""

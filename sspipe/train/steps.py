@@ -11,7 +11,6 @@ from torch.nn.parallel import DistributedDataParallel
 
 from sspipe.errors import UserError
 from sspipe.models.build import Network
-from sspipe.models.skips import sources
 from sspipe.train.distributed import Ranks
 from sspipe.train.loader import Batch
 from sspipe.train.losses import segmentation_loss
@@ -161,8 +160,3 @@ def refuse_impossible(variant: Variant, ranks: Ranks, micro_batch_size: int | No
             f"({micro_batch_size}) cuts a rank's share of {share} images; set it to null, take more ranks, or set "
             "model.norm to none"
         )
-
-
-def randomized(variant: Variant) -> bool:
-    """Whether a step needs draws of psi."""
-    return "random" in sources(variant.model)

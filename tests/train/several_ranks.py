@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 
 from sspipe.train.distributed import connected, place_from_environment
-from sspipe.train.loop import Options
+from sspipe.train.options import Options
 from tests.train.engine import ROOT, training
 
 # Ten training tiles: a batch of 8 leaves 2, so of four ranks two have none; one of 7 leaves 3.

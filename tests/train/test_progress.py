@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from sspipe.errors import UserError
-from sspipe.train.loop import Options
+from sspipe.train.options import Options
 from sspipe.train.progress import Reporter
 from tests.train.engine import arguments, run_stage, training
 

@@ -10,7 +10,7 @@ from sspipe.models.build import build_network
 from sspipe.train.dataset import PackedTiles, read_subset
 from sspipe.train.distributed import Place, Ranks
 from sspipe.train.loader import Batch, BatchLoader
-from sspipe.train.loop import Options
+from sspipe.train.options import Options
 from sspipe.train.precision import Precision
 from sspipe.train.steps import Stepper
 from sspipe.train.transforms import Standardiser, network_input
