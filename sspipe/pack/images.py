@@ -5,8 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.typing import DTypeLike, NDArray
+from numpy.typing import NDArray
 from rasterio.errors import RasterioError
 from rasterio.io import MemoryFile
 
@@ -18,20 +17,15 @@ from sspipe.errors import UserError
 DECODING = {"GTIFF_VIRTUAL_MEM_IO": "YES", "GDAL_DISABLE_READDIR_ON_OPEN": "EMPTY_DIR"}
 
 
-def read_image(
-    path: Path, shape: tuple[int, int, int], dtype: DTypeLike, corner_m: tuple[float, float], pixel_m: float
-) -> NDArray[Any]:
+def read_image(path: Path, out: NDArray[Any], corner_m: tuple[float, float], pixel_m: float) -> None:
     """Reads an image that must be as the catalog has it. Runs fastest within `rasterio.Env(**DECODING)`.
 
     Args:
         path: GeoTIFF.
-        shape: (B, H, W) that it must have.
-        dtype: that its bands must have.
+        out: (B, H, W) to read into; the image must have this shape and type. One array for all tiles spares the
+            system to find, and to clear, the memory again for each.
         corner_m: easting and northing of its upper-left corner.
         pixel_m: nominal side of a pixel; the corner may lie half of it away.
-
-    Returns:
-        (B, H, W) of `dtype`.
 
     Raises:
         UserError: the file is missing or damaged, or is another image than was indexed.
@@ -42,21 +36,21 @@ def read_image(
         if not content:  # which rasterio would take for a file to be written
             raise UserError(f"{path}: cannot be read (it is empty); {again}")
         with MemoryFile(content) as file, file.open(driver="GTiff") as image:
-            _refuse_another(path, image, shape, np.dtype(dtype), corner_m, pixel_m)
-            return image.read()
+            _refuse_another(path, image, out, corner_m, pixel_m)
+            image.read(out=out)
     except RasterioError as error:
         raise UserError(f"{path}: cannot be read ({error}); {again}") from None
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror}); {again}") from None
 
 
-def _refuse_another(
-    path: Path, image: Any, shape: tuple[int, int, int], dtype: Any, corner_m: tuple[float, float], pixel_m: float
-) -> None:
+def _refuse_another(path: Path, image: Any, out: NDArray[Any], corner_m: tuple[float, float], pixel_m: float) -> None:
     found = (image.count, image.height, image.width)
-    if found != shape or set(image.dtypes) != {dtype.name}:
+    if found != out.shape or set(image.dtypes) != {out.dtype.name}:
         kinds = "/".join(sorted(set(image.dtypes)))
-        raise UserError(f"{path}: {kinds} of shape {found}, expected {dtype} of shape {shape}; index the tiles again")
+        raise UserError(
+            f"{path}: {kinds} of shape {found}, expected {out.dtype} of shape {out.shape}; index the tiles again"
+        )
     easting_m, northing_m = image.transform.c, image.transform.f
     if abs(easting_m - corner_m[0]) > pixel_m / 2 or abs(northing_m - corner_m[1]) > pixel_m / 2:
         raise UserError(

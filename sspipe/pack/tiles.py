@@ -64,6 +64,7 @@ def pack_tiles(
     mine = tiles.iloc[rows_of_shard(len(tiles), shard, shards)]
     outlines = _footprints_by_tile(footprints, mine["tile_id"].tolist())
     rows = {name: np.zeros((bands, padded_px, padded_px), dtype) for name, (bands, dtype) in ARRAYS.items()}
+    raw_sar, raw_eo = (np.empty((BANDS, size_px, size_px), dtype) for dtype in (np.float32, np.uint16))
     with whole_folder(out) as folder:
         writers = {
             name: ArrayWriter(folder / f"{name}.npy", (len(mine), *row.shape), row.dtype) for name, row in rows.items()
@@ -75,7 +76,11 @@ def pack_tiles(
                     name: orient(row[:, :size_px, :size_px], tile.orientation, orientation)
                     for name, row in rows.items()
                 }
-                fill_grids(tile, raw, outlines.get(tile.tile_id, []), border_px, **grids)
+                _read(raw / tile.sar_path, tile, raw_sar)
+                _round_sar(raw / tile.sar_path, raw_sar, grids["sar"])
+                _read(raw / tile.eo_path, tile, raw_eo)
+                grids["eo"][...] = raw_eo
+                _draw(tile, outlines.get(tile.tile_id, []), border_px, grids["masks"])
                 for name, row in rows.items():
                     writers[name].append(row)
         table = mine[["tile_id", "orientation"]].assign(row=range(len(mine)))[["tile_id", "row", "orientation"]]
@@ -105,37 +110,20 @@ def rows_of_shard(tiles: int, shard: int, shards: int) -> slice:
     return slice(shard, tiles, shards)
 
 
-def fill_grids(
-    tile: Any,
-    raw: Path,
-    footprints: list[Any],
-    border_px: int,
-    *,
-    sar: NDArray[np.float16],
-    eo: NDArray[np.uint16],
-    masks: NDArray[np.uint8],
-) -> None:
-    """Reads a tile and draws its masks, in its own grid.
+def _read(path: Path, tile: Any, out: NDArray[Any]) -> None:
+    read_image(path, out, (tile.easting_m, tile.northing_m), tile.pixel_m)
 
-    Args:
-        tile: its row of the catalog.
-        raw: the unpacked archive.
-        footprints: its buildings.
-        border_px: half width of the border band, px.
-        sar: (4, S, S), written to.
-        eo: (4, S, S), written to.
-        masks: (2, S, S), written to.
-    """
-    corner_m = (tile.easting_m, tile.northing_m)
-    values = read_image(raw / tile.sar_path, sar.shape, np.float32, corner_m, tile.pixel_m)
+
+def _round_sar(path: Path, values: NDArray[np.float32], out: NDArray[np.float16]) -> None:
     try:
-        sar_to_float16(values, out=sar)
+        sar_to_float16(values, out=out)
     except ValueError as error:
-        raise UserError(
-            f"{raw / tile.sar_path}: {error}; expected SpaceNet 6's log-scaled amplitudes, 0 to about 93"
-        ) from None
-    eo[...] = read_image(raw / tile.eo_path, eo.shape, np.uint16, corner_m, tile.pixel_m)
-    tile_masks(footprints, *corner_m, tile.pixel_m, tile.size_px, border_px, out=masks)
+        raise UserError(f"{path}: {error}; expected SpaceNet 6's log-scaled amplitudes, 0 to about 93") from None
+
+
+def _draw(tile: Any, footprints: list[Any], border_px: int, out: NDArray[np.uint8]) -> None:
+    """Draws the masks of a row of the catalog, in the tile's own grid."""
+    tile_masks(footprints, tile.easting_m, tile.northing_m, tile.pixel_m, tile.size_px, border_px, out=out)
 
 
 def _footprints_by_tile(footprints: Path, tile_ids: list[str]) -> dict[str, list[Any]]:
