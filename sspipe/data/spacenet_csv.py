@@ -21,8 +21,8 @@ CONFIDENCE = "Confidence"
 HEIGHT = "Mean_Building_Height"
 # The challenge's truth says TileBuildingId, proposals and older SpaceNets say BuildingId.
 NUMBERS = ("TileBuildingId", "BuildingId")
-# Rows in memory as text at one time: with polygons of a few corners about 50 MB, and large enough to be fast.
-ROWS_AT_ONCE = 200_000
+# Rows in memory as text at one time: a few tens of MB, and enough to be fast.
+ROWS_AT_ONCE = 50_000
 
 
 def read_spacenet_csv(path: Path, images: Collection[str] | None = None) -> pd.DataFrame:

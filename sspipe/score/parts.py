@@ -23,7 +23,7 @@ from sspipe.log import progress, say
 from sspipe.score.input_checks import NOWHERE, Extent, extent_of, refuse_other_frames
 
 # Of both files together, as text. Polygons take about five times as much memory as their text, and matching them again.
-BYTES_AT_ONCE = 64 * 2**20
+BYTES_AT_ONCE = 32 * 2**20
 # Files open at the same time; the usual limit is 1024.
 MOST_PARTS = 400
 

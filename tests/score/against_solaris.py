@@ -17,7 +17,9 @@ from sspipe.score.matching import match_polygons
 from sspipe.score.solaris import load_evaluator
 
 
-def solaris_result(truth_csv: Path, proposals_csv: Path, *, iou_threshold: float, min_area_px: float):
+def solaris_result(
+    truth_csv: Path, proposals_csv: Path, *, iou_threshold: float, min_area_px: float
+) -> tuple[list, np.ndarray]:
     """Counts per image, sorted by image, and the IoU of every truth row, both as solaris has them."""
     evaluator = load_evaluator()
     with (
@@ -34,7 +36,9 @@ def solaris_result(truth_csv: Path, proposals_csv: Path, *, iou_threshold: float
     return counts, iou
 
 
-def our_result(truth_csv: Path, proposals_csv: Path, *, iou_threshold: float, min_area_px: float):
+def our_result(
+    truth_csv: Path, proposals_csv: Path, *, iou_threshold: float, min_area_px: float
+) -> tuple[list, np.ndarray]:
     """The same from our matcher."""
     truth, proposals = read_spacenet_csv(truth_csv), read_spacenet_csv(proposals_csv)
     matching = match_polygons(truth, proposals, iou_threshold=iou_threshold, min_area_px=min_area_px)

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from shapely import MultiPolygon, Polygon, box
 
 from sspipe.data.spacenet_csv import read_spacenet_csv
-from sspipe.score.matching import match_polygons
+from sspipe.score.matching import match_polygons, true_positives_at
+from sspipe.score.overlaps import find_overlaps
 from tests.score.against_solaris import assert_same_as_solaris, our_result, solaris_result
 
 FIXTURE = Path(__file__).parents[1] / "data" / "solaris"
@@ -164,7 +165,24 @@ def test_far_away_coordinates_do_not_lose_pairs():
 @st.composite
 def polygons(draw):
     """Polygons on a coarse grid: exact ties, shared edges and touching corners are common there."""
-    kind = draw(st.sampled_from(["box", "box", "box", "hole", "pair", "ring", "ring", "bow tie", "empty"]))
+    kind = draw(
+        st.sampled_from(
+            [
+                "box",
+                "box",
+                "box",
+                "hole",
+                "pair",
+                "ring",
+                "ring",
+                "bow tie",
+                "empty",
+                "overlapping",
+                "stray hole",
+                "spike",
+            ]
+        )
+    )
     x, y = draw(st.integers(0, 8)), draw(st.integers(0, 8))
     w, h = draw(st.integers(1, 6)), draw(st.integers(1, 6))
     if kind == "box":
@@ -176,6 +194,12 @@ def polygons(draw):
     if kind == "ring":  # often self-crossing, so invalid with area
         corners = st.tuples(st.integers(0, 10), st.integers(0, 10))
         return Polygon(draw(st.lists(corners, min_size=3, max_size=6)))
+    if kind == "overlapping":  # invalid: its parts share area, which counts twice until it is mended
+        return MultiPolygon([box(x, y, x + w, y + h), box(x, y, x + w + 1, y + 1)])
+    if kind == "stray hole":  # invalid: the hole lies outside
+        return Polygon(box(x, y, x + w, y + h).exterior, [box(x + w + 1, y, x + w + 2, y + h).exterior])
+    if kind == "spike":  # invalid: the outline goes out and back, and says one corner twice
+        return Polygon([(x, y), (x + w, y), (x + w, y), (x + w + 3, y), (x + w, y), (x + w, y + h), (x, y + h)])
     if kind == "bow tie":
         return Polygon([(x, y), (x + w, y + h), (x + w, y), (x, y + h)])
     return Polygon()
@@ -213,6 +237,34 @@ def test_crowded_city_is_counted_as_solaris_counts_it(seed):
     shaken = [shapely.affinity.translate(shape, *random.normal(0, 1, 2)) for shape in truth]
     proposals = [("ab"[n % 2], shape, random.random()) for n, shape in enumerate(shaken + city(10))]
     assert_same_as_solaris([("ab"[n % 2], shape) for n, shape in enumerate(truth)], proposals, min_area_px=20)
+
+
+@settings(max_examples=25, deadline=None)
+@given(scenes(), st.sampled_from([0.0, 4.0]))
+def test_counts_at_several_thresholds_are_those_of_a_matching_at_each(scene, min_area_px):
+    truth = pd.DataFrame(scene[0], columns=["image_id", "geometry"])
+    proposals = pd.DataFrame(scene[1], columns=["image_id", "geometry", "confidence"])
+    thresholds = (0.3, 0.5, 0.75)
+    found = true_positives_at(find_overlaps(truth, proposals, min_area_px=min_area_px), thresholds)
+    for column, threshold in enumerate(thresholds):
+        matching = match_polygons(truth, proposals, iou_threshold=threshold, min_area_px=min_area_px)
+        assert found[:, column].tolist() == matching.images["tp"].tolist()
+
+
+@settings(max_examples=25, deadline=None)
+@given(scenes())
+def test_partners_are_pairs_of_one_image_and_each_has_the_iou_that_it_is_said_to_have(scene):
+    truth = pd.DataFrame(scene[0], columns=["image_id", "geometry"])
+    proposals = pd.DataFrame(scene[1], columns=["image_id", "geometry", "confidence"])
+    matching = match_polygons(truth, proposals, iou_threshold=0.5)
+    for row, found in matching.truth[matching.truth["matched"]].iterrows():
+        partner = matching.proposals.loc[found["partner"]]
+        assert (partner["partner"], partner["iou"], partner["matched"]) == (row, found["iou"], True)
+        assert truth["image_id"][row] == proposals["image_id"][found["partner"]]
+        mine, other = truth["geometry"][row], proposals["geometry"][found["partner"]].buffer(0)
+        assert found["iou"] == pytest.approx(mine.intersection(other).area / mine.union(other).area)
+    assert (matching.truth["partner"] >= 0).tolist() == matching.truth["matched"].tolist()
+    assert (matching.proposals["partner"] >= 0).sum() == matching.truth["matched"].sum()
 
 
 def test_third_dimension_is_dropped_when_reading(tmp_path):
