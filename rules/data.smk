@@ -34,10 +34,10 @@ else:
         localrule: True  # compute nodes have no internet
         conda:
             "../envs/sspipe.yaml"
-        params:
-            flags=archive_flags(),
         resources:
             transfer=transfer_flags(),
+        params:
+            flags=archive_flags(),
         shell:
             "python -m sspipe fetch-archive {params.flags} {resources.transfer} --out {output:q} > {log:q} 2>&1"
 
