@@ -13,8 +13,8 @@ SIZE_PX = 24
 PIXEL_M = 0.5
 WEST_M, NORTH_M = 592318.62, 5749872.405
 
-# Chords and rounding: pixel centres nearer to a boundary than this may fall on either side of it.
-CLOSE_M = 0.01
+# Rounding alone: pixel centres nearer to a boundary than this may fall on either side of it.
+CLOSE_M = 1e-6
 
 unit = st.floats(0, 1)
 
@@ -73,6 +73,26 @@ def test_border_is_the_pixels_near_an_outline_on_both_sides(footprints, border_p
     clear = np.abs(distance_m - width_m) > CLOSE_M
     border = masks_of(footprints, border_px)[1]
     assert (border[clear] == (distance_m <= width_m)[clear]).all()
+
+
+@settings(max_examples=30)
+@given(st.lists(buildings(), min_size=1, max_size=3), st.integers(1, 6))
+def test_the_direction_of_rings_and_the_order_of_buildings_change_nothing(footprints, border_px):
+    expected = masks_of(footprints, border_px)
+    backwards = [shapely.reverse(footprint) for footprint in reversed(footprints)]
+    assert (masks_of(backwards, border_px) == expected).all()
+    mixed = [shapely.reverse(footprint) if k % 2 else footprint for k, footprint in enumerate(footprints)]
+    assert (masks_of(mixed, border_px) == expected).all()
+
+
+def test_masks_are_drawn_over_whatever_was_in_a_turned_place_before():
+    footprints = [box(4, 20, 20, 4)]
+    padded = np.full((2, SIZE_PX + 8, SIZE_PX + 8), 7, np.uint8)
+    place = padded[:, :SIZE_PX, :SIZE_PX][:, ::-1, ::-1]
+    tile_masks(footprints, WEST_M, NORTH_M, PIXEL_M, SIZE_PX, 3, out=place)
+    assert (place == masks_of(footprints)).all()
+    assert (padded[:, SIZE_PX:] == 7).all() and (padded[:, :, SIZE_PX:] == 7).all()
+    assert not tile_masks([], WEST_M, NORTH_M, PIXEL_M, SIZE_PX, 3, out=place).any()
 
 
 def test_interior_and_border_overlap_by_the_border_width():
