@@ -177,7 +177,7 @@ def test_no_damage_passes_for_a_whole_archive(long_archive, place, kind):
     with tempfile.TemporaryDirectory() as folder:
         archive = Path(folder) / "archive.tar.gz"
         archive.write_bytes(content)
-        if 3 < at < 10 and kind == "flip":  # the gzip header's time and flags: not part of the content
+        if 3 < at < 22 and kind == "flip":  # the gzip header's time and file name: not part of the content
             with contextlib.suppress(UserError):
                 unpack(archive)
         else:
