@@ -47,18 +47,18 @@ def test_a_building_narrower_than_the_band_is_all_band():
     assert one(a, b, 2) == pytest.approx(a.intersection(b).area / a.union(b).area)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=12, deadline=None)
 @given(st.integers(0, 2**32 - 1), st.floats(0.5, 5))
 def test_it_is_symmetric_and_the_iou_of_bands_drawn_in_pixels(seed, width_px):
     random = np.random.default_rng(seed)
     hulls = [shapely.MultiPoint(random.uniform(0, 40, (6, 2))).convex_hull for _ in range(2)]
     found = one(*hulls, width_px)
     assert found == pytest.approx(one(*hulls[::-1], width_px))
-    x, y = (axis.ravel() for axis in np.meshgrid(np.arange(0.1, 40, 0.2), np.arange(0.1, 40, 0.2)))
+    x, y = (axis.ravel() for axis in np.meshgrid(np.arange(0.2, 40, 0.4), np.arange(0.2, 40, 0.4)))
     points = shapely.points(x, y)
     bands = [shapely.contains_xy(hull, x, y) & (shapely.distance(hull.exterior, points) < width_px) for hull in hulls]
     drawn = (bands[0] & bands[1]).sum() / (bands[0] | bands[1]).sum()
-    assert found == pytest.approx(drawn, abs=0.03)
+    assert found == pytest.approx(drawn, abs=0.05)
 
 
 def test_parts_make_no_difference(monkeypatch):

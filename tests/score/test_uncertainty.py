@@ -58,3 +58,27 @@ def test_weights_are_whole_draws_however_they_are_parted(monkeypatch):
     assert (whole.sum(axis=1) == 7).all()
     monkeypatch.setattr(uncertainty, "WEIGHTS_AT_ONCE", 21)
     np.testing.assert_array_equal(np.concatenate(list(resample_weights(7, 20, seed=0))), whole)
+
+
+def test_tiles_of_one_unit_are_drawn_together_in_whatever_order_they_come():
+    counts = np.stack(tiles(40), axis=1)
+    twice, units = np.repeat(counts, 2, axis=0), np.repeat([f"block {n:02}" for n in range(40)], 2)
+    expected = bootstrap_f1(*counts.T, samples=300)
+    assert bootstrap_f1(*twice.T, samples=300, units=units) == pytest.approx(expected)
+    order = np.random.default_rng(0).permutation(80)
+    assert bootstrap_f1(*twice[order].T, samples=300, units=units[order]) == pytest.approx(expected)
+    # Taken for tiles that say the same twice, they would seem to know more.
+    narrow = bootstrap_f1(*twice.T, samples=300)
+    assert np.diff(narrow) < 0.85 * np.diff(expected)
+
+
+def test_very_many_units_are_drawn_in_groups_with_the_same_spread(monkeypatch):
+    counts = tiles(3000)
+    one_by_one = bootstrap_f1(*counts, samples=1000)
+    monkeypatch.setattr(uncertainty, "MAX_UNITS", 300)
+    np.testing.assert_allclose(bootstrap_f1(*counts, samples=1000), one_by_one, atol=0.25 * np.diff(one_by_one)[0])
+
+
+def test_undefined_resamples_are_passed_over():
+    assert uncertainty.interval(np.array([np.nan, 0.5, np.nan, 0.5])) == (0.5, 0.5)
+    assert uncertainty.interval(np.array([np.nan])) == (None, None)
