@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from sspipe.files import read_json, write_json
+from sspipe.files import write_json
 from sspipe.pack.identity import pack_digest
 from sspipe.pack.orientation import orient
 from sspipe.train.dataset import FORMS, PackedTiles
@@ -47,8 +47,10 @@ def images(number: int, size_px: int) -> dict[str, np.ndarray]:
     return {"sar": sar, "eo": eo, "masks": masks}
 
 
-def write_pack(folder: Path, *, tiles: int, size_px: int, padded_px: int, shards: int = 1) -> Pack:
-    """Packs made-up tiles; tile k goes to shard k % shards. The first tenth is validation, the second test."""
+def write_pack(
+    folder: Path, *, tiles: int, size_px: int, padded_px: int, shards: int = 1, subset: str = "train"
+) -> Pack:
+    """Packs made-up tiles, all of one subset; tile k goes to shard k % shards."""
     tile_ids = [f"20190804111224_20190804111453_tile_{number}" for number in range(tiles)]
     manifests = []
     for shard in range(shards):
@@ -75,19 +77,12 @@ def write_pack(folder: Path, *, tiles: int, size_px: int, padded_px: int, shards
         about = {"size_px": size_px, "padded_px": padded_px, "orientation": "rotate180", "border_px": 3, "files": files}
         manifests.append(place / "manifest.json")
         write_json(manifests[-1], {"shard": shard, "shards": shards, "tiles": len(mine), **about})
-    tenth = max(1, tiles // 10)
-    subsets = ["validation"] * tenth + ["test"] * tenth + ["train"] * (tiles - 2 * tenth)
     split = folder / "made_up.parquet"
-    pd.DataFrame({"tile_id": tile_ids, "subset": subsets}).to_parquet(split)
+    pd.DataFrame({"tile_id": tile_ids, "subset": subset}).to_parquet(split)
     statistics = folder / "made_up.json"
-    about = {"split": "made_up", "subset": "train", "tiles": tiles - 2 * tenth, "pack": pack_digest(manifests)}
+    about = {"split": "made_up", "subset": "train", "tiles": tiles, "pack": pack_digest(manifests)}
     write_json(statistics, {**about, **STATISTICS})
     return Pack(manifests, statistics, split, tile_ids)
-
-
-def statistics_of(pack: Pack) -> dict:
-    """The content of its statistics file."""
-    return read_json(pack.statistics)
 
 
 def write_geotiffs(folder: Path, *, tiles: int, size_px: int) -> None:
