@@ -5,7 +5,7 @@ VENV := .venv
 PYTHON := $(VENV)/bin/python
 LOCKS := envs/setup.sh envs/pip.txt envs/lock.txt envs/solaris.txt pyproject.toml
 
-BENCHMARKS := $(filter-out __init__ side_by_side,$(basename $(notdir $(wildcard benchmarks/*.py))))
+BENCHMARKS := $(filter-out __init__ side_by_side tiles plain_network,$(basename $(notdir $(wildcard benchmarks/*.py))))
 
 .PHONY: help setup setup-test demo clean-demo test bench lint format relock clean
 
