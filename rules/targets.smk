@@ -33,6 +33,7 @@ rule maps:
 rule report:
     input:
         f"{ROOT}/report/index.html",
+        f"{ROOT}/report/comparisons.csv",
     localrule: True
 
 

@@ -123,9 +123,10 @@ def _not_done(results: Results) -> list[str]:
     if len(config.seeds) == 1:
         lines.append("One seed a variant: how far scores spread between trainings of the same variant is not known.")
     lines += [
-        f"The intervals resample test tiles ({config.score.bootstrap_samples} times); they hold the spread between "
-        "places, not that between trainings.",
-        "Variants are not compared tile by tile: intervals that overlap do not show that two variants are equal.",
+        f"The intervals resample test tiles, on a split by place blocks of {config.score.block_m:g} m "
+        f"({config.score.bootstrap_samples} times); they hold the spread between places, not that between trainings.",
+        "Intervals that overlap do not show that two variants are equal: comparisons.csv, beside this page, compares "
+        f"each with {config.score.baseline} on the same resamples.",
         "No ensembles, and no averaging over turned or flipped copies at test time.",
         "The paper names neither initialisation nor normalisation; the configuration above says what was taken.",
     ]
