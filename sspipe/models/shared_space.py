@@ -66,21 +66,32 @@ class SharedSpace(nn.Module):
             raise ValueError("randomized skip connections take SAR's features at test; EO alone cannot be decoded")
 
         private = [encode(self._private(view), views[view], pool_first=False) for view in names]
-        features = [torch.cat(level) for level in zip(*private, strict=True)]
-        entrance = features[-1] if features else torch.cat([views[view] for view in names])
-        features += encode(self.shared, entrance, pool_first=bool(features))
+        levels = list(zip(*private, strict=True))
+        entrance = _joined(levels[-1] if levels else [views[view] for view in names])
+        shared = encode(self.shared, entrance, pool_first=bool(levels))
+        # Private features are joined only where a skip connection takes them: at full size they are gigabytes.
+        features: list[Tensor | None] = [
+            None if source == "none" else _joined(level)
+            for source, level in zip(self.skip_sources, levels[:-1], strict=False)
+        ]
+        features += [entrance, *shared] if levels else shared
 
         skips = [self._skip(level, feature, len(names), psi) for level, feature in enumerate(features)]
-        logits = self.decoder(features[-1], skips)
+        logits = self.decoder(shared[-1] if shared else entrance, skips)
         return dict(zip(names, logits.chunk(len(names)), strict=True))
 
-    def _skip(self, level: int, features_NCHW: Tensor, views: int, psi: Tensor | None) -> Tensor | None:
+    def _skip(self, level: int, features_NCHW: Tensor | None, views: int, psi: Tensor | None) -> Tensor | None:
         """What the decoder receives at `level` (from 0); N is views x B."""
         source = self.skip_sources[level]
-        if source == "none":
+        if source == "none" or features_NCHW is None:
             return None
         if source == "own" or views == 1:  # one view: psi = 1, the SAR features themselves
             return features_NCHW
         assert psi is not None  # forward has checked it
         features_VBCHW = features_NCHW.unflatten(0, (views, -1))
         return mix(features_VBCHW, psi[:, :, level]).flatten(0, 1)
+
+
+def _joined(views: Sequence[Tensor]) -> Tensor:
+    """Both views as one batch; one view is not copied."""
+    return views[0] if len(views) == 1 else torch.cat(list(views))
