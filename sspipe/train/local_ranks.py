@@ -54,6 +54,7 @@ def run_local_ranks(job: Job, count: int, stop: StopRequest) -> None:
     """
     from torch.distributed import TCPStore
 
+    stop.steps_answer = True  # here by passing it on
     # The meeting point is this process: a port that the system gives, with no moment in which another could take it.
     store = TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
     ranks = _start(job, count, store.port)
@@ -130,6 +131,19 @@ def _raise_failure(ranks: Sequence[_Rank], ended: Sequence[int | None]) -> None:
 def _rank(job: Job, number: int, count: int, port: int, messages: Connection) -> None:
     """A rank's process, from its first line to its last."""
     threading.Thread(target=_end_with_parent, daemon=True).start()
+    try:
+        _train(job, number, count, port)
+    except StoppedError:
+        sys.exit(STOPPED_STATUS)
+    except UserError as error:
+        messages.send((time.time(), _USER, str(error)))
+        sys.exit(1)
+    except Exception:
+        messages.send((time.time(), _OTHER, f"rank {number} of {count} failed:\n{traceback.format_exc()}"))
+        sys.exit(1)
+
+
+def _train(job: Job, number: int, count: int, port: int) -> None:
     stop = StopRequest()
     with stop.listening():
         os.environ.update(
@@ -146,16 +160,7 @@ def _rank(job: Job, number: int, count: int, port: int, messages: Connection) ->
 
         place = place_from_environment()
         assert place is not None  # set above
-        try:
-            train_rank(job, place, stop)
-        except StoppedError:
-            sys.exit(STOPPED_STATUS)
-        except UserError as error:
-            messages.send((time.time(), _USER, str(error)))
-            sys.exit(1)
-        except Exception:
-            messages.send((time.time(), _OTHER, f"rank {number} of {count} failed:\n{traceback.format_exc()}"))
-            sys.exit(1)
+        train_rank(job, place, stop)
 
 
 def _end_with_parent() -> None:

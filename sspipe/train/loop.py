@@ -114,6 +114,7 @@ class Training:
         self._reporter = self._new_reporter()
         self._accounted = time.monotonic()
         self._keeper.begin()
+        self._stop.steps_answer = True
         with self._reporter:
             while not self.done:
                 self._run_stage()
@@ -130,6 +131,9 @@ class Training:
         self._losses.restore(content["losses"])
         restore_generators(content["generators"], self.device)
         self._keeper.last_good = path
+        if content["ranks"] != self.ranks.count and self.ranks.first:
+            count = self.ranks.count
+            warn(f"{path}: {content['ranks']} ranks before, {count} now: the result is the same but for rounding")
         if content["precision"] != self.precision.name and self.ranks.first:
             warn(
                 f"{path} was trained in {content['precision']}, and goes on in {self.precision.name}, which this "

@@ -14,7 +14,7 @@ SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGUSR2)
 
 
 class StoppedError(Exception):
-    """The run was asked to stop, and has saved."""
+    """The run was asked to stop, and has saved what there was to save."""
 
     def __init__(self, number: int) -> None:
         super().__init__(signal.Signals(number).name)
@@ -24,16 +24,25 @@ class StoppedError(Exception):
 class StopRequest:
     """Whether this process was asked to stop.
 
+    Before training there is nothing to save, and a signal ends it there and then; once `steps_answer` is set, it is
+    remembered for the end of the step.
+
     Attributes:
         number: of the last signal that asked; 0 if none did.
+        steps_answer: whether somebody looks at `number` often.
     """
 
     def __init__(self) -> None:
         self.number = 0
+        self.steps_answer = False
 
     @contextmanager
     def listening(self) -> Iterator[StopRequest]:
-        """Answers `SIGNALS` by remembering them while the block runs; they may have been blocked before."""
+        """Answers `SIGNALS` while the block runs; they may have been blocked before.
+
+        Raises:
+            StoppedError: a signal came while there was nothing to save.
+        """
         before = {number: signal.signal(number, self._remember) for number in SIGNALS}
         signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
         try:
@@ -44,3 +53,5 @@ class StopRequest:
 
     def _remember(self, number: int, frame: FrameType | None) -> None:
         self.number = number
+        if not self.steps_answer:
+            raise StoppedError(number)

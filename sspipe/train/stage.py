@@ -81,27 +81,12 @@ def train(
         UserError: unusable input, settings that differ from the checkpoint's, or a loss that is not finite.
     """
     stop = StopRequest()
-    with stop.listening():
-        from sspipe.train.distributed import place_from_environment
-        from sspipe.train.options import Options
-        from sspipe.train.run import Job
+    try:
+        with stop.listening():
+            from sspipe.train.options import Options
+            from sspipe.train.run import Job
 
-        job = Job(
-            split=split,
-            variant=variant,
-            seed=seed,
-            settings=settings,
-            split_table=split_table,
-            statistics=statistics,
-            packs=tuple(packs),
-            threads=threads,
-            checkpoints=checkpoints,
-            out_model=out_model,
-            out_metrics=out_metrics,
-            out_record=out_record,
-            scratch=scratch,
-            tensorboard=tensorboard,
-            options=Options(
+            options = Options(
                 precision=precision,
                 compile=compile,
                 shuffle_shards=shuffle_shards,
@@ -109,26 +94,46 @@ def train(
                 workers=workers,
                 checkpoint_minutes=checkpoint_minutes,
                 log_seconds=log_seconds,
-            ),
-        )
-        place = place_from_environment()
-        # Of several ranks, the process that starts them holds the lock, or the first if somebody else started them.
-        holds_lock = place is None or place.rank == 0
-        try:
-            with sole_trainer(checkpoints, stop) if holds_lock else nullcontext():
-                if place is not None:
-                    from sspipe.train.run import train_rank
-
-                    train_rank(job, place, stop)
-                else:
-                    _train_here(job, ranks, stop)
-        except StoppedError as stopped:
-            say(
-                f"{job.name}: stopped by {stopped}, and saved in {checkpoints}; the same command goes on from there "
-                f"(status {STOPPED_STATUS})"
             )
-            return STOPPED_STATUS
+            job = Job(
+                split=split,
+                variant=variant,
+                seed=seed,
+                settings=settings,
+                split_table=split_table,
+                statistics=statistics,
+                packs=tuple(packs),
+                threads=threads,
+                checkpoints=checkpoints,
+                out_model=out_model,
+                out_metrics=out_metrics,
+                out_record=out_record,
+                scratch=scratch,
+                tensorboard=tensorboard,
+                options=options,
+            )
+            _train(job, ranks, stop)
+    except StoppedError as stopped:
+        say(
+            f"{split}/{variant} seed {seed}: stopped by {stopped}; what was done is kept in {checkpoints}, "
+            f"and the same command goes on (status {STOPPED_STATUS})"
+        )
+        return STOPPED_STATUS
     return 0
+
+
+def _train(job: Job, ranks: Literal["auto"] | int, stop: StopRequest) -> None:
+    from sspipe.train.distributed import place_from_environment
+    from sspipe.train.run import train_rank
+
+    place = place_from_environment()
+    # Of several ranks, the process that starts them holds the lock, or the first if somebody else started them.
+    holds_lock = place is None or place.rank == 0
+    with sole_trainer(job.checkpoints, stop) if holds_lock else nullcontext():
+        if place is not None:
+            train_rank(job, place, stop)
+        else:
+            _train_here(job, ranks, stop)
 
 
 def _train_here(job: Job, ranks: Literal["auto"] | int, stop: StopRequest) -> None:

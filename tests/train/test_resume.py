@@ -98,7 +98,9 @@ def test_a_signal_finishes_the_step_saves_and_ends_with_status_75(
     assert train(**given) == 75
     assert signal.getsignal(number) in (signal.SIG_DFL, signal.default_int_handler)
     told = capsys.readouterr().out
-    assert f"stopped by {number.name}" in told and "the same command goes on from there" in told
+    assert (
+        f"stopped by {number.name}; what was done is kept in" in told and "the same command goes on (status 75)" in told
+    )
     (saved,) = (tmp_path / "run" / "checkpoints").glob("checkpoint-*.pt")
     state = Checkpoints(saved.parent).read(saved)["state"]
     assert (state["stage"], state["epoch"], state["step"]) == (1, 1, 2)
@@ -116,6 +118,20 @@ def test_a_signal_during_validation_saves_too(packed, tmp_path, monkeypatch, und
     assert (state["stage"], state["epoch"], state["step"], len(state["epochs"])) == (2, 1, 3, 2)
     assert train(**given) == 0
     same_result(tmp_path / "run", undisturbed)
+
+
+def test_a_signal_before_training_ends_at_once_with_the_same_status(packed, tmp_path, monkeypatch, capsys):
+    """While the pack is copied, say, which may take an hour."""
+    given = arguments(packed, tmp_path / "run", FINE_TUNING, scratch=str(tmp_path / "scratch"))
+
+    def copying(*given):
+        os.kill(os.getpid(), signal.SIGTERM)
+        raise AssertionError("went on")
+
+    monkeypatch.setattr("sspipe.train.staging._copy_missing", copying)
+    assert train(**given) == 75
+    assert "stopped by SIGTERM" in capsys.readouterr().out
+    assert not Checkpoints(given["checkpoints"]).paths()
 
 
 @pytest.fixture()
@@ -196,6 +212,14 @@ def test_what_decides_no_result_may_change_on_the_way(packed, interrupted, undis
     again = arguments(packed, folder, named, workers=0, checkpoint_minutes=10, log_seconds=0.001)
     assert train(**again) == 0
     same_result(folder, undisturbed)
+
+
+def test_another_number_of_ranks_is_warned_of(interrupted, monkeypatch, capsys):
+    checkpoints = Checkpoints(interrupted["checkpoints"])
+    _, content = checkpoints.latest()
+    checkpoints.save({**content, "ranks": 4})
+    assert train(**interrupted) == 0
+    assert "4 ranks before, 1 now: the result is the same but for rounding" in capsys.readouterr().err
 
 
 def test_another_version_of_torch_is_warned_of(interrupted, monkeypatch, capsys):
