@@ -130,7 +130,8 @@ def at_size(
     """Scores copies of the tiles in a process of its own, with at least `size` buildings.
 
     Returns:
-        buildings; csv_mb of both files; seconds, start to end; cpu_seconds, of its own; peak_mib, the process's largest resident memory.
+        buildings; csv_mb of both files; seconds, start to end; cpu_seconds, of its own; peak_mib, its largest resident
+        memory.
     """
     copies = -(-size // len(truth))
     paths = {name: folder / f"{name}-{copies}.csv" for name in ("truth", "proposals")}
