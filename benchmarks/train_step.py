@@ -32,7 +32,7 @@ from sspipe.models.build import build_network
 from sspipe.models.skips import draw_psi
 from sspipe.train.distributed import Place, Ranks
 from sspipe.train.loader import Batch
-from sspipe.train.precision import Precision, choose_precision, device_facts
+from sspipe.train.precision import Precision, choose_precision, device_facts, let_convolutions_be_tuned
 from sspipe.train.steps import Stepper
 from sspipe.train.transforms import Standardiser, network_input
 from sspipe.variants import Variant
@@ -67,6 +67,7 @@ class Comparison:
     def __init__(self, options: argparse.Namespace) -> None:
         self.options = options
         self.device = torch.device(options.device)
+        let_convolutions_be_tuned(self.device)  # for all sides alike
         self.precision = choose_precision(options.precision, device_facts(self.device))
         self.variant = Variant.model_validate(
             {

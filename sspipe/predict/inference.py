@@ -21,7 +21,13 @@ from sspipe.pack.orientation import orient
 from sspipe.train.checks import refuse_unsupported_gpu
 from sspipe.train.dataset import PackedTiles, read_subset
 from sspipe.train.loader import Batch, BatchLoader, no_draws
-from sspipe.train.precision import Precision, Setting, choose_precision, device_facts
+from sspipe.train.precision import (
+    Precision,
+    Setting,
+    choose_precision,
+    device_facts,
+    let_convolutions_be_tuned,
+)
 from sspipe.train.transforms import Standardiser
 from sspipe.validation import validated
 from sspipe.variants import Model, Variant, View
@@ -63,6 +69,7 @@ def predict_tiles(
     torch.set_num_threads(threads)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     refuse_unsupported_gpu(device)
+    let_convolutions_be_tuned(device)
     chosen = choose_precision(precision, device_facts(device))
     trained = read_json(record)
     missing = {"settings", "split", "variant", "seed"} - trained.keys()

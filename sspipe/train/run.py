@@ -23,9 +23,10 @@ from sspipe.train.dataset import Array, PackedTiles, read_subset
 from sspipe.train.distributed import Place, Ranks, connected, device_of
 from sspipe.train.events import require_tensorboard
 from sspipe.train.identity import differences, identity_of
+from sspipe.train.live import LiveFile
 from sspipe.train.loop import Training
 from sspipe.train.options import Options
-from sspipe.train.precision import choose_precision, device_facts
+from sspipe.train.precision import choose_precision, device_facts, let_convolutions_be_tuned
 from sspipe.train.progress import peak_memory
 from sspipe.train.signals import StopRequest
 from sspipe.train.staging import scratch_folder, staged
@@ -81,6 +82,7 @@ def train_rank(job: Job, place: Place, stop: StopRequest) -> None:
         require_tensorboard()
     variant = read_variant(job.settings)
     device = device_of(place)
+    let_convolutions_be_tuned(device)
     checkpoints = Checkpoints(job.checkpoints)
     with connected(place, device) as ranks, ExitStack() as open_until_done:
         train_tiles, validation_tiles = _open_tiles(job)
@@ -120,6 +122,7 @@ def train_rank(job: Job, place: Place, stop: StopRequest) -> None:
             checkpoints=checkpoints,
             identity=identity,
             events=job.checkpoints.parent / "tensorboard" if job.tensorboard else None,
+            live=_live_file(job),
         )
         if beginning is not None:
             training.restore(beginning, checkpoints.read(beginning))
@@ -128,6 +131,10 @@ def train_rank(job: Job, place: Place, stop: StopRequest) -> None:
         if ranks.first:
             _finish(training, job, checkpoints, identity)
             _write_results(job, variant, checkpoints)
+
+
+def _live_file(job: Job) -> Path:
+    return job.checkpoints.parent / "progress.json"
 
 
 _FINISHED = Path("finished")
@@ -253,6 +260,7 @@ def _write_results(job: Job, variant: Variant, checkpoints: Checkpoints) -> None
         save_file(result["weights"], partial, metadata=metadata)
     record = result["record"]
     write_json(job.out_record, {**names, "settings": variant.model_dump(mode="json"), **record})
+    LiveFile(_live_file(job)).remove()
     best = record["best"]
     say(
         f"{job.name}: kept epoch {best['epoch']} of stage {best['stage']}, "
