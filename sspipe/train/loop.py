@@ -21,6 +21,7 @@ from sspipe.train.distributed import Place, Ranks, device_of
 from sspipe.train.draws import EpochDraws
 from sspipe.train.events import EventFiles
 from sspipe.train.keeper import Keeper
+from sspipe.train.live import LiveFile
 from sspipe.train.loader import BatchLoader
 from sspipe.train.loss_table import LossTable
 from sspipe.train.options import Options
@@ -50,6 +51,7 @@ class Training:
         checkpoints: where they are written; None writes none.
         identity: what the training is of, for its checkpoints.
         events: TensorBoard's folder; None writes none.
+        live: progress.json; None writes none.
 
     Raises:
         UserError: the settings do not go together, or with the hardware.
@@ -70,6 +72,7 @@ class Training:
         checkpoints: Checkpoints | None = None,
         identity: dict[str, Any] | None = None,
         events: Path | None = None,
+        live: Path | None = None,
     ) -> None:
         options = options or Options()
         self.name, self.variant, self.seed, self.options = name, variant, seed, options
@@ -82,6 +85,7 @@ class Training:
         self._keeper = Keeper(checkpoints, identity or {}, options.checkpoint_minutes, self.ranks)
         self._events_folder = events
         self._events: EventFiles | None = None
+        self._live = LiveFile(live)
         seed_generators(seed)
         self._standardise = Standardiser(statistics, self.device)
         network = build_network(variant.model, seed).to(self.device)
@@ -109,6 +113,7 @@ class Training:
         """
         if self.ranks.first:
             self._announce()
+            self._tell_others(None)
             if self._events_folder is not None:
                 self._events = EventFiles(self._events_folder, self.state.epochs)
         self._reporter = self._new_reporter()
@@ -264,6 +269,7 @@ class Training:
                 f"{self.where()}: loss {measured.train_loss:.3f}, validation loss {validation_loss:.3f}, "
                 f"validation IoU {validation_iou:.3f}, {self._reporter.time_left()}"
             )
+            self._tell_others(measured.train_loss)
         state.epoch, state.step, state.epoch_seconds = state.epoch + 1, 0, 0.0
         self._losses.clear()
 
@@ -275,6 +281,8 @@ class Training:
             steps = math.ceil(len(self.train_tiles) / self.variant.batch_size)
             loss = done[:, 0].mean().item() if len(done) else None
             self._reporter.tell(f"{self.where()} step {self.state.step}/{steps}", loss)
+            if self.ranks.first:
+                self._tell_others(loss)
         if stop:
             self._save_and_stop(stop)
         if save:
@@ -340,6 +348,32 @@ class Training:
             f"{self.where()} {what}; learning_rate is {self._stepper.learning_rate}; "
             f"the last good checkpoint is {self._keeper.last_good or 'none'}. "
             f"Lower learning_rate in the variant's configuration{folder} and run again"
+        )
+
+    def _tell_others(self, loss: float | None) -> None:
+        """Writes progress.json, on the first rank."""
+        state, stages = self.state, self.variant.stages
+        before = sum(earlier.epochs for earlier in stages[: state.stage - 1])
+        last = state.epochs[-1] if state.epochs else None
+        self._live.write(
+            {
+                "name": self.name,
+                "stage": state.stage,
+                "stages": len(stages),
+                "views": list(self.stage.views),
+                # An epoch that has just been measured is counted up already.
+                "epoch": before + min(state.epoch, self.stage.epochs),
+                "epochs": sum(each.epochs for each in stages),
+                "step": state.step,
+                "steps": math.ceil(len(self.train_tiles) / self.variant.batch_size),
+                "loss": last.train_loss if loss is None and last else loss,
+                "validation_iou": last.validation_iou if last else None,
+                "seconds": round(state.seconds, 1),
+                "seconds_left": self._reporter.seconds_left(),
+                "restarts": state.restarts,
+                "ranks": self.ranks.count,
+                "device": provenance.device_name(self.device),
+            }
         )
 
     def _account(self) -> None:

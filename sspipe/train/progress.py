@@ -73,11 +73,16 @@ class Reporter:
             self._bar.update(self._task, completed=self._done, description=text, refresh=True)
 
     def time_left(self) -> str:
-        """How long the rest will take at this session's pace."""
+        """How long the rest will take at this session's pace, for a line."""
+        seconds = self.seconds_left()
+        return "time left unknown" if seconds is None else f"{duration(seconds)} left"
+
+    def seconds_left(self) -> float | None:
+        """How long the rest will take at this session's pace; None before it has one."""
         taken = self._done - self._done_at_begin
         if not taken:
-            return "time left unknown"
-        return f"{duration((time.monotonic() - self._begun) / taken * (self._images - self._done))} left"
+            return None
+        return (time.monotonic() - self._begun) / taken * (self._images - self._done)
 
 
 def peak_memory(device: torch.device) -> int:
