@@ -18,11 +18,12 @@ from sspipe.log import progress, say
 from sspipe.pack.orientation import restore
 from sspipe.predict.gdal_tools import build_cog
 from sspipe.predict.mosaic import Block, Grid, Sums, blocks_of, grid_over, look_at, tiles_on
-from sspipe.predict.polygons import CRS, open_probabilities, tile_places, tile_transform, write_geoparquet
+from sspipe.predict.polygons import CRS, open_probabilities, read_tile, tile_places, tile_transform, write_geoparquet
 from sspipe.train.dataset import PackedTiles
 
 BANDS = ("interior", "border", "looks")
 NO_DATA = -1.0
+TILES_MAPPED = 64
 
 
 def mosaic_predictions(
@@ -53,11 +54,11 @@ def mosaic_predictions(
     Raises:
         UserError: an input is unusable, or GDAL's tools are not installed.
     """
-    predicted, tile_ids = open_probabilities(probabilities)
+    _, tile_ids = open_probabilities(probabilities)
     view = read_json(Path(probabilities).with_suffix(".json"))["view"]
     places = tile_places(catalog, tile_ids)
     grid = grid_over(places)
-    valid = _pixels_with_data(PackedTiles(packs, tile_ids), view)
+    valid = _pixels_with_data(packs, tile_ids, view)
     say(f"mosaic of {len(tile_ids)} tiles: {grid.rows} x {grid.columns} px of {grid.pixel_m:g} m")
     with scratch_folder(Path(out)) as scratch, whole_file(Path(out)) as partial:
         parts = []
@@ -70,7 +71,7 @@ def mosaic_predictions(
             for position in positions:
                 place = places.iloc[position]
                 data = np.unpackbits(valid[position], axis=1, count=int(place.size_px)).astype(bool)
-                sums.add(look_at(grid, block, place, predicted[position], data, edge_m))
+                sums.add(look_at(grid, block, place, read_tile(probabilities, position), data, edge_m))
             parts.append(scratch / f"{block.top}_{block.left}.tif")
             _write_part(parts[-1], grid, block, sums)
         build_cog(parts, grid.bounds_m, grid.pixel_m, BANDS, NO_DATA, scratch, partial)
@@ -79,16 +80,19 @@ def mosaic_predictions(
     say(f"mosaic -> {out}")
 
 
-def _pixels_with_data(tiles: PackedTiles, view: str) -> list[np.ndarray]:
+def _pixels_with_data(packs: Sequence[Path], tile_ids: Sequence[str], view: str) -> list[np.ndarray]:
     """Which pixels of each tile have data in some band, in its own grid: (S, ceil(S / 8)) uint8, packed bits."""
     packed = []
-    for sample in progress(range(len(tiles)), "pixels with data: tiles", len(tiles)):
-        image = tiles.row(sample, "eo" if view == "eo" else "sar")
-        upright = restore(image, tiles.orientation(sample), tiles.orientation_rule, tiles.size_px)
-        found = upright[0] != 0
-        if not found.all():  # the other bands are read only where the first leaves a doubt
-            found = (upright != 0).any(axis=0)
-        packed.append(np.packbits(found, axis=1))
+    for first in progress(range(0, len(tile_ids), TILES_MAPPED), "pixels with data: tiles"):
+        # Opened anew for some tiles at a time: pages of a map that stays open count as the process's memory.
+        tiles = PackedTiles(packs, tile_ids[first : first + TILES_MAPPED])
+        for sample in range(len(tiles)):
+            image = tiles.row(sample, "eo" if view == "eo" else "sar")
+            upright = restore(image, tiles.orientation(sample), tiles.orientation_rule, tiles.size_px)
+            found = upright[0] != 0
+            if not found.all():  # the other bands are read only where the first leaves a doubt
+                found = (upright != 0).any(axis=0)
+            packed.append(np.packbits(found, axis=1))
     return packed
 
 

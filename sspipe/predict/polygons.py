@@ -45,12 +45,10 @@ def extract_polygons(
         UserError: the probabilities do not fit their json or the catalog, or the settings are none.
     """
     how = read_settings(settings).as_dict()
-    predicted, tile_ids = open_probabilities(probabilities)
+    _, tile_ids = open_probabilities(probabilities)
     places = tile_places(catalog, tile_ids)
-    tiles = progress(predicted, "polygons", len(tile_ids))
-    table = polygon_table(
-        tile_ids, [tile_polygons(np.array(interior), np.array(border), **how) for interior, border in tiles]
-    )
+    tiles = progress((read_tile(probabilities, row) for row in range(len(tile_ids))), "polygons", len(tile_ids))
+    table = polygon_table(tile_ids, [tile_polygons(interior, border, **how) for interior, border in tiles])
     footprints = _on_the_map(table, places)
     with whole_file(out_submission) as partial:
         submission_table(table, tile_ids).to_csv(partial, index=False)
@@ -141,6 +139,14 @@ def open_probabilities(probabilities: Path) -> tuple[np.ndarray, list[str]]:
     if not tile_ids:
         raise UserError(f"{probabilities}: no test tiles, so there is nothing to predict or score; check the split")
     return predicted, tile_ids
+
+
+def read_tile(probabilities: Path, row: int) -> np.ndarray:
+    """Reads one tile of an npy of probabilities: (2, S, S) float16.
+
+    The file is mapped for this tile alone: pages of a map that stays open count as the process's memory.
+    """
+    return np.array(np.load(probabilities, mmap_mode="r")[row])
 
 
 def tile_places(catalog: Path, tile_ids: list[str]) -> pd.DataFrame:

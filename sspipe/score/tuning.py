@@ -14,7 +14,7 @@ from sspipe.errors import UserError
 from sspipe.files import read_json, write_json
 from sspipe.log import progress, say, warn
 from sspipe.predict.instances import tile_polygons
-from sspipe.predict.polygons import open_probabilities
+from sspipe.predict.polygons import open_probabilities, read_tile
 from sspipe.predict.settings import NAMES, PolygonSettings, all_combinations
 from sspipe.score.matching import match_polygons
 from sspipe.score.uncertainty import f1_score
@@ -170,10 +170,9 @@ def _count(task: _Task) -> np.ndarray:
 
     Every pair of candidate and tile is an image of its own to the matcher, so that it is called once.
     """
-    predicted, _ = open_probabilities(task.probabilities)
     image, shapes, confidence = [], [], []
     for position, tile_id in enumerate(task.tile_ids):
-        interior, border = np.array(predicted[task.first + position])
+        interior, border = read_tile(task.probabilities, task.first + position)
         for number, settings in enumerate(task.candidates):
             found = tile_polygons(interior, border, **settings.as_dict())
             image += [f"{number}/{tile_id}"] * len(found.geometry)
