@@ -1,6 +1,6 @@
 #!/bin/sh
 # Makes the virtual environment that the Makefile works in:   envs/setup.sh .venv [test]
-# `test` adds the tests' tools, and looks for a browser and an S3 server. Safe to run again: what is there already is kept.
+# `test` adds the tests' tools, and looks for a browser, an S3 server and a Slurm. Safe to run again: what is there already is kept.
 set -eu
 venv=$1
 what=${2:-workflow}
@@ -125,6 +125,33 @@ has_s3_server() {
     done
 }
 
+# The cluster's part is tested on a real Slurm, run by the tests on loopback: about 250 MB of Debian or Ubuntu packages.
+# Its daemons need root, so nobody else is bothered with them.
+install_slurm() {
+    if has_slurm; then say "Slurm: $(slurmctld -V)"; return; fi
+    packages="slurmctld slurmd slurm-client slurmdbd slurm-wlm-basic-plugins slurm-wlm-mysql-plugin munge mariadb-server"
+    # shellcheck disable=SC2086 # several words
+    if [ "$(id -u)" = 0 ] && apt_install_unstarted $packages && has_slurm; then say "Slurm: $(slurmctld -V)"; return; fi
+    [ -z "${CI:-}" ] || fail "no Slurm could be set up, and in CI no test may be skipped for want of one: apt-get install $packages"
+    say "NO SLURM could be set up: the tests that need one will be skipped (as root: apt-get install $packages)"
+}
+has_slurm() {
+    for program in munged mariadbd mariadb mariadb-install-db slurmdbd slurmctld slurmd sbatch srun squeue sacct \
+        sacctmgr scontrol scancel setpriv; do # as tests/slurm/cluster.py
+        command -v "$program" >/dev/null || return 1
+    done
+    [ -e "/usr/lib/$(uname -m)-linux-gnu/slurm-wlm/accounting_storage_mysql.so" ]
+}
+# Without a policy the packages would start daemons of their own, for the whole machine.
+apt_install_unstarted() {
+    if [ -e /usr/sbin/policy-rc.d ]; then apt_install "$@"; return; fi
+    printf '#!/bin/sh\nexit 101\n' >/usr/sbin/policy-rc.d && chmod 755 /usr/sbin/policy-rc.d || return 1
+    status=0
+    apt_install "$@" || status=$?
+    rm -f /usr/sbin/policy-rc.d
+    return $status
+}
+
 case $what in
 workflow) install_workflow ;;
 test)
@@ -132,6 +159,7 @@ test)
     pip_install -r "$envs/lock-test.txt"
     install_browser
     install_s3_server
+    install_slurm
     ;;
 *) fail "setup.sh: unknown part '$what'" ;;
 esac

@@ -1,0 +1,371 @@
+"""A real Slurm on one machine for tests: munge, mariadb, slurmdbd, slurmctld, and two slurmd with pretended GPUs.
+
+No systemd and no cgroups, so it works in containers and in a bare chroot; root alone may run it. Everything is in one
+folder and ends with the process that started it. By hand, until Ctrl-C:   python -m tests.slurm.cluster FOLDER
+"""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import os
+import secrets
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+PROGRAMS = (
+    *("munged", "mariadbd", "mariadb", "mariadb-install-db", "slurmdbd", "slurmctld", "slurmd"),
+    *("sbatch", "srun", "squeue", "sacct", "sacctmgr", "scontrol", "scancel", "setpriv"),
+)
+NODES, CPUS, MEMORY_MB, GPUS, GPU_TYPE = ("node1", "node2"), 16, 32000, 4, "v100"
+ACCOUNT = "toy"
+START_LIMIT_S = 120
+# Slurm's own are 30 and 120 s: the wait before a kill, and before a requeued job may start again.
+KILL_WAIT_S = CREDENTIALS_EXPIRE_S = 5
+
+
+def unusable() -> str | None:
+    """Why no cluster can be brought up here; None if it can."""
+    if os.geteuid() != 0:
+        return "Slurm's daemons need root"
+    missing = [name for name in PROGRAMS if shutil.which(name) is None]
+    if missing:
+        return f"{', '.join(missing)} not installed (envs/setup.sh says which packages)"
+    return None
+
+
+class SlurmCluster:
+    """A running cluster: partitions `gpu` (default), `low` and `high`, which preempts the other two.
+
+    `low` gives those that it preempts ten seconds of grace, `gpu` none.
+
+    Attributes:
+        folder: of everything.
+        environment: what a process needs to reach it, laid over `os.environ`.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._conf = folder / "etc/slurm.conf"
+        self.environment = {"SLURM_CONF": str(self._conf)}
+        self._processes: dict[str, subprocess.Popen[bytes]] = {}
+        self._ports = dict(zip(("ctld", "dbd", "mariadb", *NODES), _free_ports(3 + len(NODES)), strict=True))
+        for name in ("etc", "run", "log", "state/ctld", "db", *(f"state/{node}" for node in NODES)):
+            (folder / name).mkdir(parents=True)
+        # munged wants to be the only one who may write where its key and socket are.
+        for path in (folder, *(folder / name for name in ("etc", "run", "log"))):
+            path.chmod(0o755)
+        try:
+            self._start()
+        except BaseException:
+            self.stop()
+            raise
+
+    def run(self, *command: str, check: bool = True, timeout: float = 60) -> str:
+        """Output of a command that reaches this cluster."""
+        done = subprocess.run(
+            command, env={**os.environ, **self.environment}, capture_output=True, text=True, timeout=timeout
+        )
+        if check and done.returncode:
+            raise RuntimeError(f"{' '.join(command)}: exit status {done.returncode}\n{done.stdout}{done.stderr}")
+        return done.stdout
+
+    def start_controller(self) -> None:
+        """Starts slurmctld (again); it goes on from its saved state."""
+        self._spawn("slurmctld", "slurmctld", "-D", "-f", str(self._conf))
+        self._wait_for("slurmctld", lambda: "UP" in self.run("scontrol", "ping", check=False))
+
+    def stop_controller(self) -> None:
+        """Ends slurmctld, as a restart does; jobs go on."""
+        self._end("slurmctld", signal.SIGTERM)
+
+    def start_node(self, node: str) -> None:
+        """Starts a node's slurmd (again), and waits until it may take jobs."""
+        begun = time.time()
+        self._spawn(node, "slurmd", "-D", "-N", node, "-f", str(self._conf))
+        self._wait_for(node, lambda: self._registered(node, begun))
+        self.run("scontrol", "update", f"NodeName={node}", "State=RESUME", check=False)
+        self._wait_for(node, lambda: self._state(node) in ("idle", "mixed", "allocated"))
+
+    def lose_node(self, node: str) -> None:
+        """Kills a node's slurmd and all that runs there, and has the controller see that at once."""
+        self._end(node, signal.SIGKILL)
+        _kill_steps_of(node, self.folder)
+        self.run("scontrol", "update", f"NodeName={node}", "State=DOWN", "Reason=lost")
+
+    def start_accounting(self) -> None:
+        """Starts slurmdbd (again): sacct answers."""
+        # It has no -f in some releases: it looks for slurmdbd.conf beside SLURM_CONF.
+        self._spawn("slurmdbd", "slurmdbd", "-D")
+        self._wait_for("slurmdbd", lambda: _is_open(self._ports["dbd"]))
+        self._wait_for("slurmdbd", lambda: bool(self.run("sacctmgr", "-n", "show", "user", check=False)))
+
+    def stop_accounting(self) -> None:
+        """Ends slurmdbd: sacct fails, and the controller keeps for later what it has to tell."""
+        self._end("slurmdbd", signal.SIGTERM)
+
+    def empty(self) -> None:
+        """Cancels every job and waits until they are gone."""
+        jobs = self.run("squeue", "-h", "-o", "%A").split()
+        if jobs:
+            self.run("scancel", *sorted(set(jobs)), check=False)
+        self._wait_for("an empty queue", lambda: not self.run("squeue", "-h"))
+
+    def stop(self) -> None:
+        """Cancels the jobs, ends every daemon and removes the folder."""
+        if "slurmctld" in self._processes and self._processes["slurmctld"].poll() is None:
+            with contextlib.suppress(RuntimeError, subprocess.TimeoutExpired):
+                self.empty()
+        for name in reversed(list(self._processes)):
+            self._end(name, signal.SIGKILL if name in NODES else signal.SIGTERM)
+        for node in NODES:
+            _kill_steps_of(node, self.folder)
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _start(self) -> None:
+        self._write_configuration()
+        etc, run, log = (self.folder / name for name in ("etc", "run", "log"))
+        key = etc / "munge.key"
+        key.write_bytes(secrets.token_bytes(1024))
+        key.chmod(0o400)
+        socket_ = run / "munge.socket"
+        files = (f"--key-file={key}", f"--socket={socket_}", f"--pid-file={run}/munged.pid")
+        self._spawn(
+            "munged", "munged", "--foreground", "--force", *files, f"--log-file={log}/munged.log",
+            f"--seed-file={run}/munge.seed",
+        )  # fmt: skip
+        self._wait_for("munged", socket_.exists)
+        self._start_database()
+        self._begin_accounting()
+        self.start_controller()
+        for node in NODES:
+            self.start_node(node)
+
+    def _begin_accounting(self) -> None:
+        """Starts slurmdbd and tells it of the cluster, one account and root."""
+        self._spawn("slurmdbd", "slurmdbd", "-D")
+        self._wait_for("slurmdbd", lambda: _is_open(self._ports["dbd"]))
+        self._wait_for("slurmdbd", lambda: self._succeeds("sacctmgr", "-n", "show", "cluster"))
+        add = ("sacctmgr", "-i", "-Q", "add")
+        self.run(*add, "cluster", "toy")
+        self.run(*add, "account", ACCOUNT, "Description=toy", "Organization=toy", "Cluster=toy")
+        self.run(*add, "user", "root", f"Account={ACCOUNT}", "Cluster=toy")
+
+    def _start_database(self) -> None:
+        data, run = self.folder / "db", self.folder / "run"
+        install = ("mariadb-install-db", "--no-defaults", f"--datadir={data}", "--user=root", "--skip-test-db")
+        self.run(*install, "--auth-root-authentication-method=socket", timeout=START_LIMIT_S)
+        self._spawn(
+            "mariadbd", "mariadbd", "--no-defaults", "--user=root", f"--datadir={data}", f"--socket={run}/mysql.sock",
+            f"--port={self._ports['mariadb']}", "--bind-address=127.0.0.1", f"--pid-file={run}/mariadbd.pid",
+            "--innodb-buffer-pool-size=64M", "--innodb-log-file-size=32M", "--innodb-lock-wait-timeout=900",
+            "--innodb-flush-log-at-trx-commit=0", "--skip-log-bin", "--skip-name-resolve",
+        )  # fmt: skip
+        client = ("mariadb", "--no-defaults", f"--socket={run}/mysql.sock", "-u", "root", "-e")
+        self._wait_for("mariadbd", lambda: self._succeeds(*client, "select 1"))
+        self.run(
+            *client,
+            f"CREATE DATABASE slurm_acct_db; CREATE USER 'slurm'@'127.0.0.1' IDENTIFIED BY '{self._password}'; "
+            "GRANT ALL ON slurm_acct_db.* TO 'slurm'@'127.0.0.1';",
+        )
+
+    def _write_configuration(self) -> None:
+        folder, etc = self.folder, self.folder / "etc"
+        self._password = base64.b64encode(secrets.token_bytes(18), altchars=b"ab").decode()
+        host = socket.gethostname().split(".")[0]
+        self._conf.write_text(_slurm_conf(folder, host, self._ports))
+        gres = []
+        for node in NODES:
+            # slurmd wants character devices; links to one satisfy it, and unlike mknod need no capability.
+            devices = folder / "dev" / node
+            devices.mkdir(parents=True)
+            for number in range(GPUS):
+                (devices / f"nvidia{number}").symlink_to("/dev/null")
+            gres.append(f"NodeName={node} Name=gpu Type={GPU_TYPE} File={devices}/nvidia[0-{GPUS - 1}]\n")
+        (etc / "gres.conf").write_text("".join(gres))
+        # None are used, yet slurmd looks which kind there is, and dies if none is mounted.
+        (etc / "cgroup.conf").write_text("CgroupPlugin=cgroup/v1\n")
+        dbd = etc / "slurmdbd.conf"
+        dbd.touch(0o600)
+        dbd.write_text(_slurmdbd_conf(folder, host, self._ports, self._password))
+
+    def _registered(self, node: str, since: float) -> bool:
+        """Whether the controller has heard of this start of the node's slurmd; its saved state may be older."""
+        for word in self.run("scontrol", "-o", "show", "node", node, check=False).split():
+            if word.startswith("SlurmdStartTime=2"):
+                started = time.mktime(time.strptime(word.partition("=")[2], "%Y-%m-%dT%H:%M:%S"))
+                return started >= int(since)
+        return False
+
+    def _state(self, node: str) -> str:
+        return self.run("sinfo", "-h", "-N", "-n", node, "-p", "gpu", "-o", "%T", check=False).strip()
+
+    def _succeeds(self, *command: str) -> bool:
+        try:
+            self.run(*command)
+        except (RuntimeError, subprocess.TimeoutExpired):
+            return False
+        return True
+
+    def _spawn(self, name: str, *command: str) -> None:
+        # In the foreground, and ended by the kernel should the tests be killed: nothing of it is left behind.
+        with (self.folder / "log" / f"{name}.out").open("ab") as output:
+            self._processes[name] = subprocess.Popen(
+                ("setpriv", "--pdeathsig", "KILL", "--", *command),
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                env={**os.environ, **self.environment},
+                start_new_session=True,
+            )
+
+    def _end(self, name: str, how: int) -> None:
+        process = self._processes.pop(name)
+        process.send_signal(how)
+        try:
+            process.wait(20)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait(20)
+
+    def _wait_for(self, what: str, ready: Callable[[], bool]) -> None:
+        limit = time.monotonic() + START_LIMIT_S
+        while not ready():
+            ended = [name for name, process in self._processes.items() if process.poll() is not None]
+            if ended or time.monotonic() > limit:
+                raise RuntimeError(f"{what} is waited for in vain (ended: {ended})\n{self._last_words()}")
+            time.sleep(0.1)
+
+    def _last_words(self) -> str:
+        texts = {path.name: path.read_text(errors="replace") for path in (self.folder / "log").iterdir()}
+        return "\n".join(f"{name}:\n{text[-1500:]}" for name, text in sorted(texts.items()) if text)
+
+
+def _slurm_conf(folder: Path, host: str, ports: dict[str, int]) -> str:
+    nodes = "\n".join(
+        f"NodeName={node} NodeHostname={host} NodeAddr=127.0.0.1 Port={ports[node]} CPUs={CPUS} RealMemory={MEMORY_MB} "
+        f"Gres=gpu:{GPU_TYPE}:{GPUS} State=UNKNOWN"
+        for node in NODES
+    )
+    partition = f"Nodes={','.join(NODES)} MaxTime=INFINITE DefaultTime=10 State=UP"
+    return f"""ClusterName=toy
+SlurmctldHost={host}(127.0.0.1)
+SlurmctldPort={ports["ctld"]}
+SlurmUser=root
+SlurmdUser=root
+AuthType=auth/munge
+CredType=cred/munge
+AuthInfo=socket={folder}/run/munge.socket,cred_expire={CREDENTIALS_EXPIRE_S}
+StateSaveLocation={folder}/state/ctld
+SlurmdSpoolDir={folder}/state/%n
+SlurmctldPidFile={folder}/run/slurmctld.pid
+SlurmdPidFile={folder}/run/slurmd-%n.pid
+SlurmctldLogFile={folder}/log/slurmctld.log
+SlurmdLogFile={folder}/log/slurmd-%n.log
+SlurmctldDebug=info
+SlurmdDebug=info
+# No cgroups and no binding: works in containers, and on machines smaller than pretended. linuxproc would lose tasks
+# whose parent died: they outlive scancel and requeue.
+ProctrackType=proctrack/pgid
+TaskPlugin=task/none
+SwitchType=switch/none
+MpiDefault=none
+SlurmdParameters=config_overrides
+ReturnToService=2
+SchedulerType=sched/backfill
+SchedulerParameters=batch_sched_delay=0,bf_interval=5,sched_interval=5
+SelectType=select/cons_tres
+SelectTypeParameters=CR_Core_Memory
+DefMemPerCPU=200
+JobRequeue=1
+PreemptType=preempt/partition_prio
+PreemptMode=REQUEUE
+SlurmctldParameters=preempt_send_user_signal
+KillWait={KILL_WAIT_S}
+MinJobAge=300
+SlurmctldTimeout=30
+SlurmdTimeout=60
+AccountingStorageType=accounting_storage/slurmdbd
+AccountingStorageHost=127.0.0.1
+AccountingStoragePort={ports["dbd"]}
+# With slurmdbd this is the munge socket for talking to it (AuthInfo is not used there).
+AccountingStoragePass={folder}/run/munge.socket
+AccountingStorageTRES=gres/gpu
+# Without associations a wrong account is taken for a right one.
+AccountingStorageEnforce=associations
+JobAcctGatherType=jobacct_gather/linux
+JobAcctGatherFrequency=5
+GresTypes=gpu
+{nodes}
+PartitionName=gpu  {partition} Default=YES PriorityTier=1
+PartitionName=low  {partition} Default=NO PriorityTier=1 PreemptMode=REQUEUE GraceTime=10
+PartitionName=high {partition} Default=NO PriorityTier=10 PreemptMode=OFF
+"""
+
+
+def _slurmdbd_conf(folder: Path, host: str, ports: dict[str, int], password: str) -> str:
+    return f"""DbdHost={host}
+DbdAddr=127.0.0.1
+DbdPort={ports["dbd"]}
+SlurmUser=root
+AuthType=auth/munge
+AuthInfo=socket={folder}/run/munge.socket
+StorageType=accounting_storage/mysql
+StorageHost=127.0.0.1
+StoragePort={ports["mariadb"]}
+StorageUser=slurm
+StoragePass={password}
+StorageLoc=slurm_acct_db
+LogFile={folder}/log/slurmdbd.log
+PidFile={folder}/run/slurmdbd.pid
+DebugLevel=info
+"""
+
+
+def _kill_steps_of(node: str, folder: Path) -> None:
+    """Kills what a node runs: the keepers of its steps, and the sessions that they began. All are this cluster's own."""
+    marks = {f"SLURM_CONF={folder}/etc/slurm.conf".encode(), f"SLURMD_NODENAME={node}".encode()}
+    ours = []
+    for process in Path("/proc").iterdir():
+        if not process.name.isdigit():
+            continue
+        with contextlib.suppress(OSError):
+            if marks <= set((process / "environ").read_bytes().split(b"\0")):
+                ours.append(int(process.name))
+    for process in ours:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(process, signal.SIGKILL)
+
+
+def _free_ports(count: int) -> list[int]:
+    with contextlib.ExitStack() as stack:
+        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
+        for free in sockets:
+            free.bind(("127.0.0.1", 0))
+        return [free.getsockname()[1] for free in sockets]
+
+
+def _is_open(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+if __name__ == "__main__":
+    reason = unusable()
+    if reason:
+        sys.exit(reason)
+    cluster = SlurmCluster(Path(sys.argv[1]).absolute())
+    print(f"export SLURM_CONF={cluster.environment['SLURM_CONF']}", flush=True)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit())
+    try:
+        signal.pause()
+    except KeyboardInterrupt:
+        pass
+    finally:
+        cluster.stop()

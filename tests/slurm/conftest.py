@@ -1,0 +1,32 @@
+"""The cluster that the tests of this room share: mark them `pytest.mark.xdist_group("slurm")`, so that one serves all."""
+
+import tempfile
+from pathlib import Path
+
+import pytest
+
+from tests.slurm.cluster import SlurmCluster, unusable
+
+
+@pytest.fixture(scope="session")
+def whole_cluster():
+    """The running cluster, up for the session."""
+    reason = unusable()
+    if reason:
+        pytest.skip(f"no Slurm here: {reason}")
+    # A short path: sockets are in it, and their names have 107 characters at most.
+    with tempfile.TemporaryDirectory(prefix="slurm-") as folder:
+        cluster = SlurmCluster(Path(folder) / "c")
+        try:
+            yield cluster
+        finally:
+            cluster.stop()
+
+
+@pytest.fixture()
+def cluster(whole_cluster, monkeypatch):
+    """The same, reached by this process and its children, and empty before and after."""
+    for name, value in whole_cluster.environment.items():
+        monkeypatch.setenv(name, value)
+    yield whole_cluster
+    whole_cluster.empty()
