@@ -48,9 +48,9 @@ def test_a_run_killed_in_steps_saves_validation_between_stages_and_at_its_end_gi
     python = command(packed, tmp_path / "run", FINE_TUNING)[0]
     for point in KILLS:
         process = start([python, "-m", "tests.train.killed", point, *words], tmp_path / "log")
-        assert process.wait(timeout=120) == -signal.SIGKILL, (tmp_path / "log").read_text()
+        assert process.wait(timeout=240) == -signal.SIGKILL, (tmp_path / "log").read_text()
     assert not (tmp_path / "run" / "model.safetensors").exists()
-    assert start([python, "-m", "sspipe", *words], tmp_path / "log").wait(timeout=120) == 0
+    assert start([python, "-m", "sspipe", *words], tmp_path / "log").wait(timeout=240) == 0
     same_result(tmp_path / "run", undisturbed)
     # The first two left no checkpoint to go on from, or were killed before; the last was finished already.
     assert read_json(tmp_path / "run" / "train.json")["restarts"] >= 5
@@ -71,7 +71,7 @@ def test_a_run_killed_from_outside_at_random_moments_gives_the_same_bits(packed,
         time.sleep(moments.uniform(0, 0.4))
         process.kill()
         assert process.wait() == -signal.SIGKILL, (tmp_path / "log").read_text()
-    assert start(words, tmp_path / "log").wait(timeout=120) == 0
+    assert start(words, tmp_path / "log").wait(timeout=240) == 0
     same_result(tmp_path / "run", run_stage(packed, tmp_path / "undisturbed", settings))
     assert read_json(tmp_path / "run" / "train.json")["restarts"] == 3
 
@@ -262,7 +262,7 @@ def test_a_second_process_waits_for_the_first_and_then_finds_the_run_finished(pa
         while "waiting for its end" not in (tmp_path / "log").read_text():
             assert second.poll() is None
             time.sleep(0.05)
-    assert second.wait(timeout=120) == 0
+    assert second.wait(timeout=240) == 0
     told = (tmp_path / "log").read_text()
     assert f"process {os.getpid()} on " in told
     assert "finished before, so it is not trained again" in told
