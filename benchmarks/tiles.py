@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
+from sspipe import checksum
 from sspipe.files import write_json
 from sspipe.pack.identity import pack_digest
 from sspipe.pack.orientation import orient
@@ -104,5 +104,4 @@ def write_geotiffs(folder: Path, *, tiles: int, size_px: int) -> None:
 
 
 def _entry(path: Path) -> dict:
-    with path.open("rb") as handle:
-        return {"bytes": path.stat().st_size, "sha256": hashlib.file_digest(handle, "sha256").hexdigest()}
+    return {"bytes": path.stat().st_size, checksum.NAME: checksum.of_file(path)}

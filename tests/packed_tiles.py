@@ -1,12 +1,12 @@
 """A learnable set of packed tiles: bright squares are buildings, in both views."""
 
-import hashlib
 from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
 import pytest
 
+from sspipe import checksum
 from sspipe.files import write_json
 from sspipe.pack.identity import pack_digest
 
@@ -16,7 +16,7 @@ SIZE, PADDED = 60, 64
 def file_entries(folder):
     """What a manifest says of a shard's files."""
     return {
-        path.name: {"bytes": path.stat().st_size, "sha256": hashlib.sha256(path.read_bytes()).hexdigest()}
+        path.name: {"bytes": path.stat().st_size, checksum.NAME: checksum.of_file(path)}
         for path in sorted(folder.iterdir())
         if path.name != "manifest.json"
     }

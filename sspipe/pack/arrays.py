@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
 from pathlib import Path
 from types import TracebackType
@@ -12,13 +11,14 @@ import numpy as np
 from numpy.lib import format as npy
 from numpy.typing import DTypeLike, NDArray
 
+from sspipe import checksum
 from sspipe.errors import UserError
 
 
 class ArrayWriter:
     """Writes an `.npy` file of known shape one leading row after the other.
 
-    Rows go straight to the file, so memory holds one tile however large the shard, and the sha256 is taken on the way
+    Rows go straight to the file, so memory holds one tile however large the shard, and the checksum is taken on the way
     instead of reading gigabytes again.
     """
 
@@ -26,7 +26,7 @@ class ArrayWriter:
         self.shape = shape
         self.dtype = np.dtype(dtype)
         self._path = path
-        self._digest = hashlib.sha256()
+        self._digest = checksum.new()
         self._rows = 0
         self._bytes = 0
 
@@ -68,7 +68,7 @@ class ArrayWriter:
             "shape": list(self.shape),
             "dtype": self.dtype.name,
             "bytes": self._bytes,
-            "sha256": self._digest.hexdigest(),
+            checksum.NAME: self._digest.hexdigest(),
         }
 
     def _unwritable(self, error: OSError) -> UserError:
@@ -80,5 +80,4 @@ class ArrayWriter:
 
 def file_entry(path: Path) -> dict[str, Any]:
     """The manifest's entry of a file that is no array."""
-    content = path.read_bytes()
-    return {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
+    return {"bytes": path.stat().st_size, checksum.NAME: checksum.of_file(path)}

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 
+from sspipe import checksum
 from sspipe.errors import UserError
 from sspipe.files import read_json
 
@@ -22,11 +22,11 @@ def pack_digest(manifests: Sequence[Path]) -> str:
     Raises:
         UserError: a manifest lists no files with checksums.
     """
-    digest = hashlib.sha256()
+    digest = checksum.new()
     for manifest in manifests:
         content = read_json(manifest)
         try:
-            files = sorted((name, about["sha256"]) for name, about in content["files"].items())
+            files = sorted((name, about[checksum.NAME]) for name, about in content["files"].items())
         except (KeyError, TypeError, AttributeError) as error:
             raise UserError(
                 f"{manifest}: not a shard's manifest ({error!r}); delete the shard's folder and run `data` again"

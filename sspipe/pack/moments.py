@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from io import BufferedReader
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ import numpy as np
 import pandas as pd
 from numpy.lib import format as npy
 
+from sspipe import checksum
 from sspipe.errors import UserError
 from sspipe.files import read_json, read_table, whole_file
 from sspipe.log import progress, say
@@ -78,7 +78,7 @@ def _read_verified(path: Path, entry: dict[str, Any]) -> list[Moments]:
     Raises:
         UserError: the file is missing or is not what was packed.
     """
-    digest = hashlib.sha256()
+    digest = checksum.new()
     moments: list[Moments] = []
     try:
         with path.open("rb") as file:
@@ -91,8 +91,8 @@ def _read_verified(path: Path, entry: dict[str, Any]) -> list[Moments]:
         found = "missing"
     except (OSError, ValueError) as error:
         raise UserError(f"{path}: cannot be read ({error}); {AGAIN}") from None
-    if found != entry["sha256"]:
-        raise UserError(f"{path}: sha256 {found}, not {entry['sha256']} as its manifest says; {AGAIN}")
+    if found != entry[checksum.NAME]:
+        raise UserError(f"{path}: {checksum.NAME} {found}, not {entry[checksum.NAME]} as its manifest says; {AGAIN}")
     return moments
 
 

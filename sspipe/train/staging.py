@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import errno
 import fcntl
-import hashlib
 import os
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
@@ -16,6 +15,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from sspipe import checksum
 from sspipe.errors import UserError
 from sspipe.files import read_json
 from sspipe.log import progress, say, warn
@@ -29,7 +29,7 @@ class _File(NamedTuple):
     source: Path
     copy: Path
     bytes: int
-    sha256: str
+    checksum: str
 
 
 def scratch_folder(setting: str | None, environment: Mapping[str, str]) -> Path | None:
@@ -92,7 +92,7 @@ def _files(contents: Mapping[Path, Any], arrays: Sequence[Array], places: Mappin
         for array in arrays:
             about = content["files"][f"{array}.npy"]
             copy = places[manifest.parent] / f"{array}.npy"
-            files.append(_File(manifest.parent / copy.name, copy, about["bytes"], about["sha256"]))
+            files.append(_File(manifest.parent / copy.name, copy, about["bytes"], about[checksum.NAME]))
     return files
 
 
@@ -120,12 +120,12 @@ def _copy_missing(files: Sequence[_File], scratch: Path) -> None:
 def _copy_verified(file: _File, partial: Path) -> None:
     for attempt in (1, 2):
         shutil.copyfile(file.source, partial)
-        if _sha256_from_disk(partial) == file.sha256:
+        if _checksum_from_disk(partial) == file.checksum:
             partial.replace(file.copy)
             return
         if attempt == 1:
             warn(f"{file.copy}: the copy differs from the pack; copying it once more")
-    if _sha256_from_disk(file.source) != file.sha256:
+    if _checksum_from_disk(file.source) != file.checksum:
         raise UserError(
             f"{file.source}: is damaged: its checksum is not the manifest's; "
             "delete the shard's folder and run the target `data` again"
@@ -136,12 +136,12 @@ def _copy_verified(file: _File, partial: Path) -> None:
     )
 
 
-def _sha256_from_disk(path: Path) -> str:
+def _checksum_from_disk(path: Path) -> str:
     """The checksum of what the disk has: written out, and dropped from memory before it is read."""
     with path.open("rb") as handle:
         os.fsync(handle.fileno())
         os.posix_fadvise(handle.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
-        return hashlib.file_digest(handle, "sha256").hexdigest()
+    return checksum.of_file(path)
 
 
 def _too_little(scratch: Path, needed: int, free: int) -> str:

@@ -73,14 +73,14 @@ def test_one_flipped_bit_in_any_file_is_told(packs, name):
     content = bytearray(path.read_bytes())
     content[-200] ^= 1
     path.write_bytes(content)
-    assert f"{path}: sha256" in refusal(folder)
+    assert f"{path}: xxh3_128" in refusal(folder)
 
 
 @pytest.mark.parametrize("processes", [1, 2])
 def test_a_missing_file_is_told_by_whichever_process_misses_it(packs, processes):
     path = packs[0] / "pack" / "0" / "eo.npy"
     path.unlink()
-    assert f"{path}: sha256 missing" in refusal(packs[0], processes=processes)
+    assert f"{path}: xxh3_128 missing" in refusal(packs[0], processes=processes)
 
 
 @pytest.mark.parametrize("longer", [-100, 100])

@@ -145,7 +145,7 @@ def test_another_packs_copy_is_left_alone_while_it_is_used(packed, tmp_path):
     shutil.copytree(packed.root / "pack" / "0", other)
     manifest = read_json(other / "manifest.json")
     np.save(other / "eo.npy", np.zeros((1, 4, 64, 64), np.uint16))
-    manifest["files"]["eo.npy"] = {"bytes": 1, "sha256": "0" * 64}
+    manifest["files"]["eo.npy"] = {"bytes": 1, "xxh3_128": "0" * 32}
     write_json(other / "manifest.json", manifest)
     scratch = tmp_path / "scratch"
     with staged([other / "manifest.json"], ("sar",), scratch):
