@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from sspipe.errors import UserError
-from sspipe.files import read_json, read_table, whole_file, whole_folder, write_json
+from sspipe.files import read_json, read_table, scratch_folder, whole_file, whole_folder, write_json
 
 WRITER = """
 import sys
@@ -47,6 +47,15 @@ def test_a_folder_takes_the_place_of_the_old_one_whole_or_not_at_all(tmp_path):
         raise RuntimeError
     assert [path.name for path in final.iterdir()] == ["new"]
     assert [path.name for path in tmp_path.iterdir()] == ["pack"]
+
+
+def test_a_scratch_folder_is_gone_however_the_work_ended(tmp_path):
+    with scratch_folder(tmp_path / "map.tif") as scratch:
+        (scratch / "part").write_text("on the way")
+    with pytest.raises(RuntimeError), scratch_folder(tmp_path / "map.tif") as scratch:
+        (scratch / "part").write_text("half-way")
+        raise RuntimeError
+    assert not list(tmp_path.iterdir())
 
 
 def test_json_refuses_nan_and_names_the_file_that_cannot_be_read(tmp_path):

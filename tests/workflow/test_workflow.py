@@ -140,6 +140,22 @@ def test_editing_a_threshold_of_the_polygons_trains_nothing(changed):
     assert planned["extract_polygons"] == planned["score_polygons"] == RUNS
 
 
+def test_pinned_settings_of_polygons_need_no_validation_predictions(fresh):
+    fresh.edit(lambda content: content.update({"polygons": {"tune": False}}))
+    planned = fresh.planned("all")
+    assert "predict_validation" not in planned
+    assert planned["tune_polygons"] == planned["extract_polygons"] == RUNS
+
+
+def test_maps_are_a_target_of_their_own_and_can_be_left_out_of_all(fresh):
+    fresh.edit(lambda content: content.update({"maps": {"with_all": False}}))
+    planned = fresh.planned("all")
+    assert "mosaic_predictions" not in planned and "map_footprints" not in planned
+    planned = fresh.planned("maps")
+    assert planned["mosaic_predictions"] == planned["map_footprints"] == RUNS
+    assert "compare_variants" not in planned
+
+
 def test_the_target_of_one_variant_asks_for_that_variant_alone(fresh):
     planned = fresh.planned("variant_ss_rsc_shared")
     assert planned["train"] == planned["check_against_solaris"] == 2  # on both splits
