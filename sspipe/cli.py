@@ -58,7 +58,7 @@ def _parser() -> Parser:
         sub.set_defaults(stage=f"sspipe.{function}", command_name=name, quiet=quiet)
         return sub
 
-    for add in (_data, _pack, _train, _predict, _maps, _score, _report, _follow):
+    for add in (_data, _pack, _train, _predict, _maps, _score, _report, _follow, _operate):
         add(stage)
     return parser
 
@@ -78,6 +78,7 @@ def _data(stage: StageAdder) -> None:
     sub = stage("fetch-archive", "data.fetch:fetch_archive", "fetch the archive and verify it")
     sub.add_argument("--source", choices=("s3", "url", "file"), required=True)
     _path(sub, "--path", "archive on disk (source: file)", required=False)
+    sub.add_argument("--url", help="of a mirror (source: url)")
     sub.add_argument("--endpoint-url", help="another S3 endpoint than the public cloud's")
     sub.add_argument("--region", default="us-east-1")
     sub.add_argument("--bucket", default="")
@@ -367,6 +368,20 @@ def _follow(stage: StageAdder) -> None:
     )
     _path(sub, "--logs", "folder of logs")
     sub.add_argument("command", nargs="*", help="after `--`: program to run and follow")
+
+
+def _operate(stage: StageAdder) -> None:
+    sub = stage("plan", "operate.plan:plan", "what would run and why, how long it takes, how much disk", quiet=True)
+    _profile(sub)
+    sub.add_argument("--night-hours", type=float, help="length of a night, h (default: plan.night_hours)")
+    sub.add_argument("--json", action="store_true", dest="as_json", help="print JSON")
+    sub.add_argument("targets", nargs="*", help="rules or files (default: all); after `--`: options of snakemake")
+
+
+def _profile(parser: Parser) -> None:
+    _path(parser, "--profile", "the profile that the night runs with, for example profiles/slurm", required=False)
+    what = "configurations over config.yaml, as snakemake takes them (default: the profile's)"
+    parser.add_argument("--configfile", type=Path, nargs="+", default=(), help=what)
 
 
 def _edges(parser: Parser) -> None:

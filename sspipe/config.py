@@ -179,7 +179,8 @@ class Polygons(Section):
 
     tune: bool = Field(True, description="choose each run's settings on its validation tiles; false: those named here")
     interior_threshold: Fraction = Field(
-        0.5, description="a pixel at or above it is building; pixel IoU and the report's pictures go by it, tuned or not"
+        0.5,
+        description="a pixel at or above it is building; pixel IoU and the report's pictures go by it, tuned or not",
     )
     border_threshold: Fraction = Field(0.5, description="building pixels below it are the seeds of instances")
     min_area_px: Area = Field(80, description="smaller footprints are dropped; the challenge's 80 px = 20 m2")
@@ -192,7 +193,9 @@ class Maps(Section):
 
     with_all: bool = Field(True, description="make the maps with `all`; without gdal-bin they are left out")
     edge_m: float = Field(
-        50, gt=0, description="a look's weight rises from 0 at its tile's edge to 1 this far inside: networks see less there"
+        50,
+        gt=0,
+        description="a look's weight rises from 0 at its tile's edge to 1 this far inside: networks see less there",
     )
     block_px: int = Field(2048, ge=256, description="side of the blocks that a mosaic is made in; bounds the memory")
 
@@ -221,6 +224,24 @@ class Report(Section):
     panels: int = Field(6, ge=1, le=40, description="test tiles shown with every variant's prediction")
 
 
+class Plan(Section):
+    """What `sspipe plan` reckons with; it decides nothing that runs."""
+
+    gpu_tflops: float = Field(
+        25,
+        gt=0,
+        description="10^12 operations a second that training reaches on a GPU, until one was measured here; assumed: a "
+        "fifth of a V100's 125 in fp16",
+    )
+    cpu_tflops: float = Field(
+        0.05, gt=0, description="the same for a training without GPUs, until one was measured here; of two cores"
+    )
+    gpu_scaling: float = Field(
+        0.85, gt=0, le=1, description="share of each GPU's rate that is left when several share a batch; assumed"
+    )
+    night_hours: float = Field(12, gt=0, le=24, description="length of a night, h: the estimate is told in nights")
+
+
 class Config(Section):
     """A whole experiment."""
 
@@ -240,6 +261,7 @@ class Config(Section):
     maps: Maps = Maps()
     score: Score = Score()
     report: Report = Report()
+    plan: Plan = Plan()
 
     @field_validator("results")
     @classmethod

@@ -1,0 +1,1 @@
+"""What an operator asks before, during and after a night: plan, preflight, status, cancel, efficiency."""
