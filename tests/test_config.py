@@ -137,6 +137,11 @@ def test_padded_size_that_the_network_cannot_halve_five_times_is_refused(content
     assert "divisible by 32" in message_of(content)
 
 
+def test_edges_of_bins_must_ascend(content):
+    content["score"]["area_edges_m2"] = [50, 200, 100]
+    assert "score.area_edges_m2: must ascend, but is 50, 200, 100" in message_of(content)
+
+
 def test_split_that_names_an_unknown_variant_is_refused(content):
     content["splits"]["random"]["variants"] = ["ss_rsk"]
     assert "did you mean `ss_rsc`" in message_of(content)
