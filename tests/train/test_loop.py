@@ -95,7 +95,8 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_names_step_learning_rate_an
     told = r"spatial/mine seed 0: stage 1/1 \(SAR\) epoch 1/3 step 2: .* not finite; learning_rate is 1e\+30; "
     with pytest.raises(UserError, match=told + "the last good checkpoint is none.*Lower learning_rate"):
         run_stage(packed, tmp_path / "run", settings)
-    assert not {"model.safetensors", "metrics.jsonl", "train.json"} & {path.name for path in (tmp_path / "run").iterdir()}
+    written = {path.name for path in (tmp_path / "run").iterdir()}
+    assert not {"model.safetensors", "metrics.jsonl", "train.json"} & written
     assert not list((tmp_path / "run" / "checkpoints").glob("*.pt"))
     # With a checkpoint after each step, none holds what broke the weights, and the one before is named.
     with pytest.raises(
