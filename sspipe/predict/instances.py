@@ -121,9 +121,8 @@ def find_instances(
     width = interior.shape[1]
     building = at_least(interior, interior_threshold)
     runs = runs_of(building)
-    patch = components_of(runs, width)
     seed_runs = runs_of(building > at_least(border, border_threshold))  # building and not border
-    seed = components_of(seed_runs, width)
+    patch, seed = components_of(width, runs, seed_runs)
     patch_of_seed_run = patch[_run_holding(runs, seed_runs, width)]
     # Patches with several seeds must be parted; any other is one instance.
     patches = int(patch.max(initial=-1)) + 1
@@ -188,7 +187,7 @@ def _flood(
     Returns:
         The runs of the instances, and the instance of each.
     """
-    numbers, patch = np.unique(patch, return_inverse=True)
+    numbers, patch = _renumbered(patch)
     count = len(numbers)
     top, left = (np.full(count, np.iinfo(np.int64).max) for _ in range(2))
     bottom, right = (np.zeros(count, np.int64) for _ in range(2))
@@ -210,7 +209,7 @@ def _flood(
     mask[here] = True
     seed_patch = np.searchsorted(numbers, patch_of_seed_run)
     seed_on_sheet = on_sheet(seed_runs, seed_patch)
-    _, seed = np.unique(seed, return_inverse=True)
+    _, seed = _renumbered(seed)
     markers = np.zeros(height * width, np.int32)
     markers[pixels_of(seed_on_sheet, width)] = np.repeat(seed + 1, seed_runs.length)
 
@@ -291,6 +290,13 @@ def _grown(relief: np.ndarray, markers: np.ndarray, mask: np.ndarray) -> np.ndar
         return markers
     grown = watershed(relief, markers=rims, mask=free | (rims > 0), connectivity=1)
     return np.where(markers > 0, markers, grown)
+
+
+def _renumbered(label: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The labels that occur, and each one's position among them: `np.unique` without sorting."""
+    occurs = np.zeros(int(label.max()) + 1, bool)
+    occurs[label] = True
+    return np.flatnonzero(occurs), (np.cumsum(occurs) - 1)[label]
 
 
 def _by_first_run(owner: np.ndarray) -> np.ndarray:

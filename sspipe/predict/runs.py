@@ -71,28 +71,36 @@ def runs_of_labels(labels: np.ndarray) -> tuple[Runs, np.ndarray]:
     return Runs(row, start - offset, stop - offset), label
 
 
-def components_of(runs: Runs, width: int) -> np.ndarray:
-    """Numbers the connected components; neighbours are the four that share an edge.
+def components_of(width: int, *several: Runs) -> list[np.ndarray]:
+    """Numbers the connected components of one or more masks; neighbours are the four that share an edge.
 
     Args:
-        runs: of a mask of this width.
-        width: of the mask.
+        width: of the masks.
+        several: the runs of each mask.
 
     Returns:
-        (n,) the component of each run, from 0.
+        For each mask (n,) int64, the component of each run, from 0.
     """
-    if len(runs) == 0:
-        return np.empty(0, np.int64)
     stride = width + 1
-    start, stop = runs.row * stride + runs.start, runs.row * stride + runs.stop
-    # The runs of the next row that lie under a run: those that stop behind its start and start before its stop.
-    first = np.searchsorted(stop, start + stride, side="right")
-    last = np.searchsorted(start, stop + stride, side="left")
-    number = np.maximum(last - first, 0)
-    below = _ranges(first, number)
-    begins = np.concatenate([[0], np.cumsum(number)])
-    links = csr_array((np.ones(len(below)), below, begins), shape=(len(runs), len(runs)))
-    return connected_components(links, directed=False)[1].astype(np.int64)
+    below, number, before = [], [], 0
+    for runs in several:
+        start, stop = runs.row * stride + runs.start, runs.row * stride + runs.stop
+        # The runs of the next row that lie under a run: those that stop behind its start and start before its stop.
+        first = np.searchsorted(stop, start + stride, side="right")
+        last = np.searchsorted(start, stop + stride, side="left")
+        number.append(np.maximum(last - first, 0))
+        below.append(_ranges(first, number[-1]) + before)
+        before += len(runs)
+    if before == 0:
+        return [np.empty(0, np.int64) for _ in several]
+    begins = np.concatenate([[0], np.cumsum(np.concatenate(number))])
+    linked = np.concatenate(below)
+    links = csr_array((np.ones(len(linked)), linked, begins), shape=(before, before))
+    component = connected_components(links, directed=False)[1].astype(np.int64)
+    # One call for all masks, for the call is what takes the time. They are numbered in the order of their first runs,
+    # so a mask's numbers begin where those of the one before end.
+    parts = np.split(component, np.cumsum([len(runs) for runs in several])[:-1])
+    return [part - part.min(initial=before) for part in parts]
 
 
 def pixels_of(runs: Runs, width: int) -> np.ndarray:
