@@ -329,7 +329,7 @@ DebugLevel=info
 
 
 def _kill_steps_of(node: str, folder: Path) -> None:
-    """Kills what a node runs: the keepers of its steps, and the sessions that they began. All are this cluster's own."""
+    """Kills what a node runs: the keepers of its steps, and the programs in them; all are this cluster's own."""
     marks = {f"SLURM_CONF={folder}/etc/slurm.conf".encode(), f"SLURMD_NODENAME={node}".encode()}
     ours = []
     for process in Path("/proc").iterdir():

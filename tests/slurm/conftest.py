@@ -1,4 +1,4 @@
-"""The cluster that the tests of this room share: mark them `pytest.mark.xdist_group("slurm")`, so that one serves all."""
+"""The cluster that the tests of this room share: `pytest.mark.xdist_group("slurm")` has one serve all of them."""
 
 import tempfile
 from pathlib import Path
