@@ -19,6 +19,7 @@ rule score_all:
     input:
         runs(f"{ROOT}/score/{RUN}/scores.json"),
         runs(f"{ROOT}/score/{RUN}/solaris.json"),
+        f"{ROOT}/report/comparisons.csv",
     localrule: True
 
 

@@ -16,6 +16,8 @@ from sspipe.score.measures import ratios, resampled, score
 from sspipe.score.uncertainty import interval
 
 COMPARED = {"f1": "F1", "pixel_iou": "pixel IoU"}
+# Percentile intervals of fewer units hold the truth clearly less often than they say.
+FEW_UNITS = 20
 SPREAD = ("f1", "precision", "recall", "f1_macro", "pixel_iou", "pixel_iou_pooled", "matched_iou", "boundary_iou")
 
 
@@ -244,6 +246,9 @@ def _statement(row: dict[str, Any], words: str, units: str) -> str:
 def _notes(variants: dict[str, dict[int, Run]], found: list[dict[str, Any]]) -> list[str]:
     """What the intervals of a split do not hold."""
     notes = ["The intervals hold the spread between places, not that between trainings."]
+    first = next(iter(next(iter(variants.values())).values()))
+    if first.scores["bootstrap_units"] < FEW_UNITS:
+        notes.append(f"Only {first.units}: an interval from so few is too narrow, so take its verdicts as hints.")
     if all(len(runs) == 1 for runs in variants.values()):
         notes.append("One seed a variant: how far scores spread between trainings is not known.")
     compared = len({row["variant"] for row in found})

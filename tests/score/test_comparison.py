@@ -126,7 +126,9 @@ def test_blocks_are_drawn_whole(tmp_path):
         write_run(tmp_path, name, 0, skill, split="spatial", block=20)
         for name, skill in (("plain", 0.7), ("other", 0.75))
     ]
-    table, _, _ = compared(tmp_path, tiles + blocks)
+    table, _, said = compared(tmp_path, tiles + blocks)
+    assert any("Only 3 blocks of 600 m" in note for note in said["splits"]["spatial"]["notes"])
+    assert not any("Only" in note for note in said["splits"]["random"]["notes"])
     assert "over 3 blocks of 600 m of the test area" in table.loc[("spatial", "other", "f1"), "statement"]
     assert table.loc[("spatial", "other", "f1"), "low"] != table.loc[("random", "other", "f1"), "low"]
     one = [write_run(tmp_path / "one", name, 0, 0.7, split="spatial", block=TILES) for name in ("plain", "other")]
