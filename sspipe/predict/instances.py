@@ -15,7 +15,10 @@ import numpy as np
 import shapely
 from skimage.segmentation import watershed
 
-from sspipe.predict.runs import Runs, components_of, outlines_of, pixels_of, runs_of, runs_of_labels, sums_over
+from sspipe.predict.runs import Runs, components_of, outlines_of, pixels_of, ranges, runs_of, runs_of_labels, sums_over
+
+# Rows and columns of a patch whose pixels are all told apart; of a longer one some equals remain.
+LONGEST_PATCH_PX = 4096
 
 
 @dataclass(frozen=True)
@@ -205,6 +208,12 @@ def _flood(
     sheet = np.zeros(height * width, np.float64)
     here = pixels_of(on_sheet(runs, patch), width)
     sheet[here] = border.ravel()[pixels_of(runs, border.shape[1])]
+    # The watershed takes level ground in the order in which it is reached, but leaves open which of two equally high
+    # pixels of markers comes first. Some 1e-9 decides, by their place in the patch: so what becomes of a patch depends
+    # on nothing beyond it, such as the block of a map that it is in.
+    in_patch = ranges((runs.row - top[patch]) * LONGEST_PATCH_PX + runs.start - left[patch], runs.length)
+    of_markers = sheet.copy()
+    of_markers[here] += in_patch * 2.0**-52 - 2.0**-27
     mask = np.zeros(height * width, bool)
     mask[here] = True
     seed_patch = np.searchsorted(numbers, patch_of_seed_run)
@@ -214,11 +223,12 @@ def _flood(
     markers[pixels_of(seed_on_sheet, width)] = np.repeat(seed + 1, seed_runs.length)
 
     shape = (height, width)
-    sheet, mask, markers = sheet.reshape(shape), mask.reshape(shape), markers.reshape(shape)
+    mask, markers = mask.reshape(shape), markers.reshape(shape)
+    relief = (sheet.reshape(shape), of_markers.reshape(shape))
     patch_of_row = np.repeat(np.arange(count), bottom - top + 1)
     patch_of_seed = np.zeros(int(seed.max()) + 2, np.int64)
     patch_of_seed[seed + 1] = seed_patch
-    grown = _without_crumbs(_grown(sheet, markers, mask), sheet, markers, patch_of_seed, patch_of_row, min_area_px)
+    grown = _without_crumbs(_grown(relief, markers, mask), relief, markers, patch_of_seed, patch_of_row, min_area_px)
     found, instance = runs_of_labels(grown)
     of = patch_of_row[found.row]
     return Runs(found.row - down[of], found.start + left[of], found.stop + left[of]), instance.astype(np.int64)
@@ -226,7 +236,7 @@ def _flood(
 
 def _without_crumbs(
     grown: np.ndarray,
-    relief: np.ndarray,
+    relief: tuple[np.ndarray, np.ndarray],
     markers: np.ndarray,
     patch_of_seed: np.ndarray,
     patch_of_row: np.ndarray,
@@ -239,7 +249,7 @@ def _without_crumbs(
 
     Args:
         grown: (H, W) what the seeds, numbered from 1, have grown to; 0 is no building.
-        relief: (H, W).
+        relief: (H, W) of the ground, and of markers.
         markers: (H, W) the seeds.
         patch_of_seed: (seeds + 1,); what it has for 0 does not matter.
         patch_of_row: (H,).
@@ -271,7 +281,7 @@ def _without_crumbs(
     return grown
 
 
-def _grown(relief: np.ndarray, markers: np.ndarray, mask: np.ndarray) -> np.ndarray:
+def _grown(relief: tuple[np.ndarray, np.ndarray], markers: np.ndarray, mask: np.ndarray) -> np.ndarray:
     """Grows markers over the pixels of a mask: (H, W) int32.
 
     Inside a marker nothing can happen, so the watershed, which takes every pixel in its turn, is given their rims
@@ -288,7 +298,8 @@ def _grown(relief: np.ndarray, markers: np.ndarray, mask: np.ndarray) -> np.ndar
     rims = np.where(beside, markers, 0)
     if not rims.any():
         return markers
-    grown = watershed(relief, markers=rims, mask=free | (rims > 0), connectivity=1)
+    ground = np.where(rims > 0, relief[1], relief[0])
+    grown = watershed(ground, markers=rims, mask=free | (rims > 0), connectivity=1)
     return np.where(markers > 0, markers, grown)
 
 

@@ -89,7 +89,7 @@ def components_of(width: int, *several: Runs) -> list[np.ndarray]:
         first = np.searchsorted(stop, start + stride, side="right")
         last = np.searchsorted(start, stop + stride, side="left")
         number.append(np.maximum(last - first, 0))
-        below.append(_ranges(first, number[-1]) + before)
+        below.append(ranges(first, number[-1]) + before)
         before += len(runs)
     if before == 0:
         return [np.empty(0, np.int64) for _ in several]
@@ -105,7 +105,7 @@ def components_of(width: int, *several: Runs) -> list[np.ndarray]:
 
 def pixels_of(runs: Runs, width: int) -> np.ndarray:
     """(p,) int64: positions of all pixels of the runs in the raveled mask, run by run."""
-    return _ranges(runs.row * width + runs.start, runs.length)
+    return ranges(runs.row * width + runs.start, runs.length)
 
 
 def sums_over(runs: Runs, values: np.ndarray) -> np.ndarray:
@@ -197,7 +197,7 @@ def _cycles(following: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return walk, np.flatnonzero(steps[walk] == len(following))
 
 
-def _ranges(first: np.ndarray, number: np.ndarray) -> np.ndarray:
+def ranges(first: np.ndarray, number: np.ndarray) -> np.ndarray:
     """All of first, first + 1, … first + number - 1, one range after the other."""
     ends = np.cumsum(number)
     total = int(ends[-1]) if len(ends) else 0
