@@ -377,6 +377,27 @@ def _operate(stage: StageAdder) -> None:
     sub.add_argument("--json", action="store_true", dest="as_json", help="print JSON")
     sub.add_argument("targets", nargs="*", help="rules or files (default: all); after `--`: options of snakemake")
 
+    sub = stage("preflight", "operate.preflight:preflight", "what would stop a night, before it begins", quiet=True)
+    _profile(sub)
+    sub.add_argument("--on-node", action="store_true", help="also submit a job of one minute that looks at a node")
+    _number(
+        sub,
+        "--node-minutes",
+        "how long that job may wait for a node, min (default: %(default)s)",
+        float,
+        False,
+        default=10,
+    )
+    sub.add_argument("--json", action="store_true", dest="as_json", help="print JSON")
+
+    sub = stage("check-node", "operate.node_job:check_node", "look at this node as a training finds it", quiet=True)
+    _path(sub, "--token-file", "what the login node wrote")
+    sub.add_argument("--token", required=True, help="its content")
+    _number(sub, "--gpus", "that the job asked for", int)
+    sub.add_argument("--scratch", help="training.scratch")
+    _number(sub, "--pack-bytes", "size of the pack", int)
+    _path(sub, "--out", "JSON to write")
+
 
 def _profile(parser: Parser) -> None:
     _path(parser, "--profile", "the profile that the night runs with, for example profiles/slurm", required=False)

@@ -73,7 +73,7 @@ def refuse_unsupported_gpu(device: torch.device) -> None:
         return
     major, minor = torch.cuda.get_device_capability(device)
     built = torch.cuda.get_arch_list()
-    if any(_runs_on(architecture, major, minor) for architecture in built):
+    if any(runs_on(architecture, major, minor) for architecture in built):
         return
     name = torch.cuda.get_device_name(device)
     remedy = (
@@ -87,7 +87,8 @@ def refuse_unsupported_gpu(device: torch.device) -> None:
     )
 
 
-def _runs_on(architecture: str, major: int, minor: int) -> bool:
+def runs_on(architecture: str, major: int, minor: int) -> bool:
+    """Whether code that torch was built with (`sm_80`, `compute_90`) runs on a GPU of this compute capability."""
     kind, _, number = architecture.partition("_")
     digits = number.rstrip("af")  # sm_90a and sm_100f are for one architecture or family alone
     if not digits.isdigit():
