@@ -398,6 +398,13 @@ def _operate(stage: StageAdder) -> None:
     _number(sub, "--pack-bytes", "size of the pack", int)
     _path(sub, "--out", "JSON to write")
 
+    sub = stage("status", "operate.status:status", "where every run is, on one screen", quiet=True)
+    _profile(sub)
+    sub.add_argument("--json", action="store_true", dest="as_json", help="print JSON")
+    sub.add_argument("--watch", action="store_true", help="again and again, until Ctrl-C")
+    what = "between two looks, s; Slurm is asked every 30 s at most (default: %(default)s)"
+    _number(sub, "--every-seconds", what, float, False, default=5)
+
 
 def _profile(parser: Parser) -> None:
     _path(parser, "--profile", "the profile that the night runs with, for example profiles/slurm", required=False)

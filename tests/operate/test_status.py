@@ -1,0 +1,193 @@
+"""What `status` tells, from folders, locks, logs and a captured queue."""
+
+import fcntl
+import json
+import os
+import subprocess
+
+import pytest
+
+from sspipe.config import load_config
+from sspipe.operate import freshness, status
+from sspipe.operate.runs import is_locked, last_error, run_state
+from sspipe.slurm import SlurmAwayError, SlurmJob
+from tests.operate.test_plan import SETTINGS
+
+
+@pytest.fixture()
+def config(tmp_path):
+    return load_config({**SETTINGS, "results": str(tmp_path)})
+
+
+def write(path, content):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(content if isinstance(content, str) else json.dumps(content))
+    return path
+
+
+def live(config, seed=0, **more):
+    content = {
+        "epoch": 4,
+        "epochs": 10,
+        "loss": 0.5,
+        "validation_iou": 0.25,
+        "seconds_left": 125.0,
+        "restarts": 2,
+        "host": "node7",
+        "updated": "2026-11-22T20:00:00+00:00",
+    }
+    return write(config.folder / f"train/spatial/a/seed{seed}/progress.json", {**content, **more})
+
+
+def slurm_job(state, reason="", node="", **more):
+    return SlurmJob("17", "t", state, reason, node, "1:00", "8:00:00", "", "2026-11-22T19:00:00", **more)
+
+
+def state_of(config, jobs=None, seed=0):
+    return run_state(config, "spatial", "a", seed, jobs or {})
+
+
+def test_a_run_that_was_not_begun_says_so_and_where_its_log_will_be(config):
+    run = state_of(config)
+    assert (run.state, run.epoch, run.epochs) == ("not begun", None, 10)
+    assert run.log.endswith("logs/train/spatial/a/seed0.log")
+
+
+def test_a_finished_run_has_what_was_kept_and_tells_if_it_is_configured_otherwise_now(config):
+    record = {
+        "settings": config.variants["a"].model_dump(mode="json"),
+        "best": {"validation_iou": 0.7},
+        "restarts": 3,
+        "finished": "2026-11-22T20:00:00+00:00",
+    }
+    path = write(config.folder / "train/spatial/a/seed0/train.json", record)
+    run = state_of(config)
+    assert (run.state, run.detail, run.epoch, run.validation_iou, run.restarts) == ("done", "", 10, 0.7, 3)
+    record["settings"]["learning_rate"] = 1.0
+    write(path, record)
+    assert state_of(config).detail == "other settings than configured now"
+    record["settings"] = {**config.variants["a"].model_dump(mode="json"), "title": "renamed"}
+    write(path, record)
+    assert state_of(config).detail == ""
+
+
+def test_a_local_run_trains_for_as_long_as_its_lock_is_held(config):
+    live(config)
+    lock = write(config.folder / "train/spatial/a/seed0/checkpoints/lock", "process 1 on here")
+    assert state_of(config).state == "interrupted"
+    with lock.open("rb+") as handle:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        run = state_of(config)
+        assert (run.state, run.epoch, run.loss, run.seconds_left, run.restarts) == ("training", 4, 0.5, 125.0, 2)
+        assert run.node == "node7"
+    assert not is_locked(lock.parent)
+
+
+@pytest.mark.parametrize(
+    ("job", "state", "detail"),
+    [
+        (slurm_job("RUNNING", node="node2"), "training", ""),
+        (slurm_job("PENDING", "Priority"), "queued", "Priority"),
+        (slurm_job("CANCELLED", "by 0"), "cancelled", "the same command goes on from its checkpoint"),
+        (slurm_job("FAILED", "exit code 1:0"), "failed", "FAILED exit code 1:0"),
+        (slurm_job("OUT_OF_MEMORY"), "failed", "OUT_OF_MEMORY"),
+    ],
+)
+def test_a_run_on_slurm_is_what_its_job_is(config, job, state, detail):
+    live(config)
+    write(config.folder / "train/spatial/a/seed0/slurm/job.json", {"job_id": "17"})
+    run = state_of(config, {"17": job})
+    assert (run.state, run.detail, run.job) == (state, detail, "17")
+    assert run.node == ("node2" if job.node else "node7")
+
+
+def test_a_failed_run_tells_its_error_in_one_line(config):
+    log = write(
+        config.folder / "logs/train/spatial/a/seed0.log", "12:00:00 x\nsspipe train: error: no such pack; run\n"
+    )
+    assert (state_of(config).state, state_of(config).detail) == ("failed", "no such pack; run")
+    trace = 'Traceback (most recent call last):\n  File "x.py", line 1\n    f()\nRuntimeError: the GPU fell off\n'
+    write(log, trace)
+    assert last_error(log) == "RuntimeError: the GPU fell off"
+    write(log, "12:00:00 epoch 3/10: loss 0.4\n")
+    assert last_error(log) is None and last_error(log.with_name("none.log")) is None
+
+
+def test_an_error_of_an_earlier_attempt_is_not_told_of_the_one_that_goes_on(config):
+    log = write(
+        config.folder / "logs/train/spatial/a/seed0.log",
+        "sspipe train: error: disk full\nsspipe train begins (sspipe 1)\n12:00:00 epoch 1\n",
+    )
+    assert last_error(log) is None
+
+
+def test_the_screen_has_a_line_for_every_run_and_json_has_the_same(config, monkeypatch):
+    live(config)
+    monkeypatch.setattr(status, "stale_results", lambda folder: [freshness.Stale("scores", 1, 2, "s.json", "again")])
+    looked = status.look(config)
+    text = status.as_text(looked)
+    assert "spatial/a/seed0" in text and "spatial/a/seed1" in text and "4/10" in text and "0.250" in text
+    assert "older than the code: 1 of 2 scores (s.json); to make anew: again" in text
+    assert json.loads(json.dumps(looked))["counts"] == {"interrupted": 1, "not begun": 1}
+
+
+def test_a_scheduler_that_does_not_answer_is_told_and_files_are_gone_by(config, monkeypatch):
+    live(config)
+    write(config.folder / "train/spatial/a/seed0/slurm/job.json", {"job_id": "17"})
+
+    def away(self):
+        raise SlurmAwayError("squeue: no answer within 60 s")
+
+    monkeypatch.setattr("sspipe.slurm.Queue.jobs", away)
+    looked = status.look(config)
+    assert "Slurm does not answer (squeue: no answer within 60 s)" in looked["slurm"]
+    assert looked["runs"][0]["state"] == "interrupted" and looked["runs"][0]["epoch"] == 4
+
+
+def test_without_any_job_slurm_is_not_asked(config, monkeypatch):
+    monkeypatch.setattr("sspipe.slurm.Queue.jobs", lambda self: pytest.fail("asked"))
+    assert status.slurm_jobs(config) == ({}, None)
+
+
+def test_snakemakes_own_jobs_from_this_folder_are_counted_by_rule(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    comment = "rule_pack_tiles_wildcards_3"
+    mine = slurm_job("RUNNING", comment=comment, folder=str(tmp_path))
+    jobs = {"1": mine, "2": slurm_job("RUNNING", comment=comment, folder="/elsewhere"), "3": slurm_job("PENDING")}
+    assert status.other_jobs(jobs, {None}) == {"pack_tiles running": 1}
+
+
+def test_results_are_held_to_the_last_change_of_their_code(tmp_path):
+    package, results = tmp_path / "code/sspipe", tmp_path / "results"
+    for name in ("train", "models", "score"):
+        write(package / name / "x.py", "1\n")
+    write(package / "variants.py", "1\n")
+
+    def git(*words):
+        done = subprocess.run(
+            ["git", "-c", "user.name=a", "-c", "user.email=a@b", *words],
+            cwd=package.parent,
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        return done.stdout.strip()
+
+    git("init", "-q")
+    git("add", ".")
+    git("commit", "-q", "-m", "first")
+    first = git("rev-parse", "HEAD")
+    score = write(results / "score/s/a/seed0/scores.json", {})
+    record = write(results / "train/s/a/seed0/train.json", {"commit": first})
+    os.utime(record, (1, 1))  # the commit that it names counts, and not its time
+    assert freshness.stale_results(results, package) == []
+
+    write(package / "score/x.py", "2\n")  # not committed
+    os.utime(package / "score/x.py", (2**31 - 2, 2**31 - 2))
+    (stale,) = freshness.stale_results(results, package)
+    assert (stale.name, stale.count, stale.of, stale.first) == ("scores", 1, 1, str(score))
+
+    git("checkout", "-q", ".")
+    write(package / "train/x.py", "2\n")
+    git("commit", "-q", "-a", "-m", "second")
+    assert [stale.name for stale in freshness.stale_results(results, package)] == ["trainings"]
