@@ -11,6 +11,8 @@ from snakemake.logging import logger
 from sspipe.config import load_config
 from sspipe.data.spacenet6 import TRUTH_FILE
 from sspipe.errors import UserError
+from sspipe.operate.profile import read_profile
+from sspipe.session import Session, keep_set_resources
 
 try:
     CONFIG = load_config(config)
@@ -172,3 +174,69 @@ def running_flags():
     if training.scratch is not None:
         flags += f" --scratch {quote(str(training.scratch))}"
     return f"{flags} --tensorboard" if training.tensorboard else flags
+
+
+def launch_words(wildcards, resources):
+    """What comes before `train`: nothing where it runs at once, the launcher and what it asks of Slurm otherwise."""
+    get = resources.get
+    if get("launcher", "local") == "local":
+        return ""
+    run = f"{ROOT}/train/{RUN}".format(**wildcards)
+    flags = {
+        "folder": f"{run}/slurm",
+        "queue": f"{ROOT}/slurm",
+        "partition": get("slurm_partition"),
+        "account": get("slurm_account"),
+        "gres": get("gres"),
+        "tasks": get("gres", "gpu:1").rpartition(":")[2],  # one a GPU
+        "cpus-per-task": get("cpus_per_task", 1),
+        "mem-mb": get("mem_mb"),
+        "runtime-min": get("runtime"),
+        "signal-delay-s": get("signal_delay_s"),
+        "poll-s": get("poll_s"),
+        "qos": get("qos"),
+        "constraint": get("constraint"),
+        "python": get("node_python"),
+    }
+    words = ["launch"]
+    for flag, value in flags.items():
+        if value not in (None, ""):
+            words += [f"--{flag}", str(value)]
+    for flag in ("setup", "extra"):
+        if get(f"slurm_{flag}"):
+            words += [
+                f"--{flag}",
+                *get(f"slurm_{flag}").split(";" if flag == "setup" else None),
+            ]
+    return join([*words, "--"])
+
+
+def read_slurm_profile():
+    """The profile's values if it sends jobs to Slurm, and none otherwise."""
+    for word, following in zip(sys.argv, [*sys.argv[1:], ""]):
+        if word == "--profile" or word.startswith("--profile="):
+            name = following if word == "--profile" else word.partition("=")[2]
+            profile = read_profile(Path(name))
+            return profile.values if profile.on_slurm else {}
+    return {}
+
+
+# What an unattended night needs and Snakemake leaves open: sspipe/session.py says what. Jobs on nodes have it from here.
+SLURM = read_slurm_profile() if workflow.is_main_process else {}
+if SLURM:
+    keep_set_resources(
+        workflow.resource_settings._parsed_overwrite_resources, SLURM["set-resources"]
+    )
+
+
+onstart:
+    if SLURM:
+        try:
+            session = Session(
+                CONFIG.folder / "slurm", workflow.scheduler._executor.run_uuid
+            )
+        except UserError as error:
+            raise WorkflowError(str(error)) from None
+        workflow.globals["SESSION"] = (
+            session  # its lock lives as long as this process
+        )

@@ -1,4 +1,5 @@
-# One job per split, variant and seed.
+# One job per split, variant and seed. Under Slurm it is submitted by submitit, which can end, save and queue it again as
+# often as it takes; what runs on the login node is a thin launcher (sspipe/train/launch.py), hence a local rule.
 
 
 rule resolve_variant:
@@ -32,6 +33,7 @@ rule train:
         f"{ROOT}/logs/train/{RUN}.log",
     benchmark:
         f"{ROOT}/benchmarks/train/{RUN}.tsv"
+    localrule: True
     conda:
         "../envs/sspipe.yaml"
     # How it runs and never what comes out: unlike a changed parameter, a changed resource re-runs nothing.
@@ -39,11 +41,12 @@ rule train:
         running=running_flags(),
     # What a killed run goes on from is no declared output: Snakemake would delete it before the rerun.
     params:
+        launch=launch_words,
         checkpoints=f"{ROOT}/train/{RUN}/checkpoints",
         engine=engine_flags(),
     shell:
-        "python -m sspipe train --split {wildcards.split} --variant {wildcards.variant} --seed {wildcards.seed}"
+        "python -m sspipe {params.launch} train --split {wildcards.split} --variant {wildcards.variant} --seed {wildcards.seed}"
         " --settings {input.settings:q} --split-table {input.split:q} --statistics {input.statistics:q}"
         " --packs {input.packs:q} --threads {threads} --checkpoints {params.checkpoints:q}"
         " {params.engine} {resources.running} --out-model {output.model:q} --out-metrics {output.metrics:q}"
-        " --out-record {output.record:q} > {log:q} 2>&1"
+        " --out-record {output.record:q} >> {log:q} 2>&1"

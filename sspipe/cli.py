@@ -29,9 +29,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns:
         0 if it went well; 1 after a message if the input is at fault; 130 if interrupted; otherwise the stage's own.
     """
-    options = vars(_parser().parse_args(arguments))
-    module, function = options.pop("stage").rsplit(":", 1)
-    stage, quiet = options.pop("command_name"), options.pop("quiet")
+    function, options, stage, quiet = parsed(arguments)
+    module, function = function.rsplit(":", 1)
     begun = time.monotonic()
     if not quiet:
         say(f"{stage} begins (sspipe {sspipe.__version__})")
@@ -46,6 +45,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if not quiet and not status:
         say(f"{stage} done in {duration(time.monotonic() - begun)}")
     return status or 0
+
+
+def parsed(arguments: Sequence[str] | None = None) -> tuple[str, dict[str, Any], str, bool]:
+    """The stage's function (`module:name`), its arguments, its name, and whether it says nothing of its own."""
+    options = vars(_parser().parse_args(arguments))
+    return options.pop("stage"), options, options.pop("command_name"), options.pop("quiet")
 
 
 def _parser() -> Parser:
@@ -194,6 +199,31 @@ def _train(stage: StageAdder) -> None:
     _path(sub, "--out-model", "weights to write")
     _path(sub, "--out-metrics", "metrics.jsonl to write")
     _path(sub, "--out-record", "train.json to write")
+
+    sub = stage(
+        "launch",
+        "train.launch:launch",
+        "train as a Slurm job, and follow that to its end",
+        "Run again, it attaches to the job that it submitted before. Ctrl-C leaves the job running.",
+        quiet=True,
+    )
+    _path(sub, "--folder", "the run's folder of what is remembered of its job")
+    _path(sub, "--queue", "folder of the snapshot of the queue that launchers share")
+    sub.add_argument("--partition")
+    sub.add_argument("--account")
+    sub.add_argument("--gres", help="GPUs of the node, as `gpu:v100:4` or `gpu:4`")
+    _number(sub, "--tasks", "ranks, one a GPU", int)
+    _number(sub, "--cpus-per-task", "CPU cores of each rank", int)
+    _number(sub, "--mem-mb", "memory of the job, MB; not given: the partition's own", int, required=False)
+    _number(sub, "--runtime-min", "walltime of one attempt, min", int)
+    _number(sub, "--signal-delay-s", "how long before the walltime the training is told to save, s", int)
+    sub.add_argument("--qos")
+    sub.add_argument("--constraint", help="features that the node must have")
+    sub.add_argument("--extra", nargs="*", default=(), help="further options of sbatch, as reservation=night")
+    sub.add_argument("--python", help="command that starts Python on the node; not given: the one that runs this")
+    sub.add_argument("--setup", nargs="*", default=(), help="shell lines that the job begins with")
+    _number(sub, "--poll-s", "between two looks at the queue, s", required=False, default=30.0)
+    sub.add_argument("command", nargs="+", help="after `--`: train and its arguments")
 
 
 def _predict(stage: StageAdder) -> None:
@@ -404,6 +434,18 @@ def _operate(stage: StageAdder) -> None:
     sub.add_argument("--watch", action="store_true", help="again and again, until Ctrl-C")
     what = "between two looks, s; Slurm is asked every 30 s at most (default: %(default)s)"
     _number(sub, "--every-seconds", what, float, False, default=5)
+
+    sub = stage("cancel", "operate.cancel:cancel", "end Slurm jobs of trainings, after asking", quiet=True)
+    _profile(sub)
+    sub.add_argument("--all", action="store_true", dest="all_runs", help="all of them, and Snakemake's own from here")
+    sub.add_argument("--yes", action="store_true", help="do not ask")
+    sub.add_argument("runs", nargs="*", help="split/variant/seedN, or any part of it, such as a variant")
+
+    sub = stage("efficiency", "operate.efficiency:efficiency", "what was asked for against what was used", quiet=True)
+    _profile(sub)
+    _path(sub, "--folder", "results/{experiment}, in place of profile and configuration", required=False)
+    _path(sub, "--out", "CSV to write (default: print)", required=False)
+    sub.add_argument("--json", action="store_true", dest="as_json", help="print JSON")
 
 
 def _profile(parser: Parser) -> None:

@@ -70,6 +70,11 @@ def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
     return lines
 
 
+def digest_of(identity: Mapping[str, Any]) -> str:
+    """A short name of an identity: equal for runs that give the same result."""
+    return _digest(identity)[:12]
+
+
 def _flat(prefix: str, content: Any) -> dict[str, Any]:
     if isinstance(content, dict):
         pairs = [(str(key), value) for key, value in content.items()]

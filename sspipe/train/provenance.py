@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import platform
 import subprocess
 from datetime import UTC, datetime
@@ -40,6 +41,24 @@ def commit() -> str:
         return git("rev-parse", "HEAD") + ("+changes" if changes else "")
     except (OSError, subprocess.SubprocessError):
         return "unknown"
+
+
+def attempt(settings: str, device: torch.device, ranks: int) -> str:
+    """One line on what runs where: the first of every attempt in a log.
+
+    Args:
+        settings: digest of what decides the result.
+        device: of this rank.
+        ranks: that train together.
+    """
+    job = os.environ.get("SLURM_JOB_ID")
+    times = f"{ranks} x " if ranks > 1 else ""
+    parts = [
+        f"sspipe {sspipe.__version__}, commit {commit()}, settings {settings}",
+        f"Slurm job {job}, attempt {int(os.environ.get('SLURM_RESTART_COUNT') or 0) + 1}" if job else "no Slurm job",
+        f"{times}{device_name(device)} on {os.environ.get('SLURMD_NODENAME') or platform.node()}",
+    ]
+    return "; ".join(parts)
 
 
 def device_name(device: torch.device) -> str:

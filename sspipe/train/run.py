@@ -22,7 +22,7 @@ from sspipe.train.checks import early_checks
 from sspipe.train.dataset import Array, PackedTiles, read_subset
 from sspipe.train.distributed import Place, Ranks, connected, device_of
 from sspipe.train.events import require_tensorboard
-from sspipe.train.identity import differences, identity_of
+from sspipe.train.identity import differences, digest_of, identity_of
 from sspipe.train.live import LiveFile
 from sspipe.train.loop import Training
 from sspipe.train.options import Options
@@ -86,15 +86,9 @@ def train_rank(job: Job, place: Place, stop: StopRequest) -> None:
     checkpoints = Checkpoints(job.checkpoints)
     with connected(place, device) as ranks, ExitStack() as open_until_done:
         train_tiles, validation_tiles = _open_tiles(job)
-        identity = identity_of(
-            variant,
-            job.seed,
-            engine=job.options.deciding,
-            train_tiles=train_tiles,
-            validation_tiles=validation_tiles,
-            statistics=job.statistics,
-            packs=job.packs,
-        )
+        identity = _identity(job, variant, train_tiles, validation_tiles)
+        if ranks.first:
+            say(f"{job.name}: {provenance.attempt(digest_of(identity), device, ranks.count)}")
         beginning, problem = ranks.from_first(_beginning(job, checkpoints, identity) if ranks.first else None)
         if problem is not None:
             raise UserError(problem)
@@ -137,7 +131,40 @@ def _live_file(job: Job) -> Path:
     return job.checkpoints.parent / "progress.json"
 
 
+def write_if_finished(job: Job) -> bool:
+    """Writes the results of a run that has finished under these very settings; trains nothing.
+
+    Returns:
+        Whether it has.
+
+    Raises:
+        UserError: unusable input, or what was kept is damaged.
+    """
+    checkpoints = Checkpoints(job.checkpoints)
+    finished = checkpoints.finished()
+    if finished is None:
+        return False
+    variant = read_variant(job.settings)
+    train_tiles, validation_tiles = _open_tiles(job)
+    if differences(finished["identity"], _identity(job, variant, train_tiles, validation_tiles)):
+        return False
+    _write_results(job, variant, checkpoints)
+    return True
+
+
 _FINISHED = Path("finished")
+
+
+def _identity(job: Job, variant: Variant, train_tiles: PackedTiles, validation_tiles: PackedTiles) -> dict[str, Any]:
+    return identity_of(
+        variant,
+        job.seed,
+        engine=job.options.deciding,
+        train_tiles=train_tiles,
+        validation_tiles=validation_tiles,
+        statistics=job.statistics,
+        packs=job.packs,
+    )
 
 
 def _beginning(job: Job, checkpoints: Checkpoints, identity: dict[str, Any]) -> tuple[Path | None, str | None]:
@@ -167,6 +194,8 @@ def _where_to_begin(job: Job, checkpoints: Checkpoints, identity: dict[str, Any]
         if finished is not None:
             told = "; ".join(differences(finished["identity"], identity))
             say(f"{job.name}: finished before under other settings, so it is trained anew ({told})")
+        else:
+            say(f"{job.name}: beginning, as there is no checkpoint in {checkpoints.folder}")
         return None
     path, content = latest
     told = "".join(f"\n  {line}" for line in differences(content["identity"], identity))

@@ -43,6 +43,7 @@ def train(
     checkpoint_minutes: float,
     log_seconds: float,
     tensorboard: bool,
+    stop: StopRequest | None = None,
 ) -> int:
     """Trains one variant on one split with one seed: the stage `train`.
 
@@ -73,6 +74,7 @@ def train(
         checkpoint_minutes: see there.
         log_seconds: see there.
         tensorboard: see there.
+        stop: tells the caller which signal it was.
 
     Returns:
         0, or `STOPPED_STATUS` after a signal: then a checkpoint was written, and the same command goes on from it.
