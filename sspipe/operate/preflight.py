@@ -98,7 +98,10 @@ def _on_slurm(config: Config, profile: Profile, rules: Sequence[str]) -> list[Fi
         site = ask_site()
     except UserError as error:
         return [*findings, Finding("PROBLEM", str(error))]
-    on_nodes = [rule for rule in rules if rule not in local_rules()]
+    local = local_rules()
+    # The launcher of a training is local, and what it submits is not.
+    launched = {"train"} if profile.resources("train").get("launcher", "local") != "local" else set()
+    on_nodes = [rule for rule in rules if rule not in local or rule in launched]
     asked = f"{len(on_nodes)} rules: partition, account, GPUs, cores, memory and walltime fit this Slurm"
     findings += _judged(site_checks.site_problems(profile, on_nodes, site), asked)
     findings += _kernels(config, profile, site)

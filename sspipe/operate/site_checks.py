@@ -204,7 +204,9 @@ def _gpus(profile: Profile, rule: str, resources: dict[str, Any], partition: Par
 
 def _size(profile: Profile, rule: str, resources: dict[str, Any], partition: Partition) -> Iterator[str]:
     cores = int(resources.get("cpus_per_task") or profile.threads(rule) or 1)
-    tasks = int(resources.get("tasks_per_node") or resources.get("tasks") or 1)
+    # A training has one task a GPU.
+    launched = resources.get("launcher", "local") != "local"
+    tasks = int(resources.get("tasks_per_node") or resources.get("tasks") or (gpus_of(resources) if launched else 1))
     if partition.cpus and cores * tasks > partition.cpus:
         shown = f"{tasks} tasks of {cores}" if tasks > 1 else f"{cores}"
         key = "cpus_per_task" if "cpus_per_task" in resources else None

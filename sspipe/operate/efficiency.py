@@ -1,0 +1,334 @@
+"""The stage `efficiency`: what was asked for against what was used, of every training and every rule."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, fields, replace
+from datetime import datetime
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+from sspipe.files import read_json, whole_file
+from sspipe.log import say, warn
+from sspipe.operate.profile import mebibytes, read_config, read_profile
+from sspipe.operate.site import slurm_minutes
+from sspipe.operate.text import columns, hours
+from sspipe.slurm import SlurmAwayError, call
+
+_FIELDS = (
+    *("JobIDRaw", "JobName", "State", "Submit", "Start", "End", "ElapsedRaw", "TimelimitRaw", "ReqMem", "AllocTRES"),
+    *("TotalCPU", "MaxRSS", "TRESUsageInTot"),
+)
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """One attempt of a Slurm job: a requeued job has several.
+
+    Attributes:
+        job: its number.
+        state: how it ended, or is.
+        queued_s: from its submission or requeue to its start.
+        used_s: that it ran.
+        limit_s: walltime; None: none.
+        memory_mb: asked for.
+        used_mb: the most that a step's tasks had together; None before it was measured.
+        cpus: that it had.
+        cpu_s: that they worked.
+        gpus: that it had.
+    """
+
+    job: str
+    state: str
+    queued_s: float
+    used_s: float
+    limit_s: float | None
+    memory_mb: float | None
+    used_mb: float | None
+    cpus: int
+    cpu_s: float
+    gpus: int
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of the table; None is not known.
+
+    Attributes:
+        what: a run, or a rule.
+        jobs: how many it stands for.
+        device: of a training.
+        requested_s: walltime of one attempt.
+        used_s: of all attempts, or of all jobs together.
+        requested_mb: memory of one job.
+        used_mb: most memory of one.
+        cpus: of one job.
+        cpu_share: of the cores' time that they worked.
+        gpu_hours_requested: GPUs x time that the job held them.
+        gpu_hours_used: of them, those spent training.
+        restarts: how often it went on.
+        queued_s: that it waited, all attempts together.
+    """
+
+    what: str
+    jobs: int
+    device: str | None = None
+    requested_s: float | None = None
+    used_s: float | None = None
+    requested_mb: float | None = None
+    used_mb: float | None = None
+    cpus: int | None = None
+    cpu_share: float | None = None
+    gpu_hours_requested: float | None = None
+    gpu_hours_used: float | None = None
+    restarts: int | None = None
+    queued_s: float | None = None
+
+
+def efficiency(
+    *,
+    profile: Path | None,
+    configfile: Sequence[Path],
+    folder: Path | None,
+    out: Path | None,
+    as_json: bool,
+) -> None:
+    """Prints what was asked for against what was used, or writes it: the stage `efficiency`.
+
+    Without Slurm, or while its accounting is away, there is what train.json and Snakemake's benchmark files know.
+
+    Args:
+        profile: as Snakemake's `--profile`.
+        configfile: as Snakemake's `--configfile`.
+        folder: `results/{experiment}`, in place of the two.
+        out: CSV to write; None prints.
+        as_json: prints JSON.
+
+    Raises:
+        UserError: profile or configuration cannot be used.
+    """
+    folder = folder or read_config(read_profile(profile), configfile).folder
+    rows = measured(folder)
+    if out is not None:
+        with whole_file(out) as partial:
+            partial.write_text(as_csv(rows))
+        say(f"efficiency of {len(rows)} trainings and rules: {out}")
+    elif as_json:
+        print(json.dumps([asdict(row) for row in rows], indent=2), flush=True)
+    else:
+        print(as_text(rows, folder), flush=True)
+
+
+def measured(folder: Path) -> list[Row]:
+    """Every training of an experiment that has begun, and every rule that was measured."""
+    runs = [path for path in sorted(folder.glob("train/*/*/seed*")) if path.is_dir()]
+    ids = {path: job for path in runs if (job := _job_id(path)) is not None}
+    attempts = _accounting(sorted(ids.values()))
+    trainings = [training_row(path, folder, attempts.get(ids.get(path, ""), [])) for path in runs]
+    return [row for row in trainings if row is not None] + rule_rows(folder / "benchmarks")
+
+
+def training_row(path: Path, folder: Path, attempts: Sequence[Attempt]) -> Row | None:
+    """One training, by its own record and by Slurm's accounting; None if neither knows it."""
+    record: dict[str, Any] = read_json(path / "train.json") if (path / "train.json").exists() else {}
+    if not record and not attempts:
+        return None
+    gpu_seconds = record.get("gpu_seconds")
+    row = Row(
+        what=str(path.relative_to(folder)),
+        jobs=1,
+        device=record.get("device"),
+        used_s=record.get("seconds"),
+        used_mb=1024 * record["peak_memory_gib"] if "peak_memory_gib" in record and not gpu_seconds else None,
+        gpu_hours_used=gpu_seconds / 3600 if gpu_seconds else None,
+        restarts=record.get("restarts"),
+    )
+    if not attempts:
+        # Snakemake measured the training itself; under Slurm it measures the launcher alone.
+        by_snakemake = _benchmark_row(row.what, 1, _lines(folder / "benchmarks" / f"{row.what}.tsv"))
+        return replace(row, used_mb=row.used_mb or by_snakemake.used_mb, cpu_share=by_snakemake.cpu_share)
+    last = attempts[-1]
+    worked, held = sum(each.cpu_s for each in attempts), sum(each.cpus * each.used_s for each in attempts)
+    peaks = [each.used_mb for each in attempts if each.used_mb]
+    return replace(
+        row,
+        requested_s=last.limit_s,
+        used_s=sum(each.used_s for each in attempts),
+        requested_mb=last.memory_mb,
+        used_mb=max(peaks) if peaks else row.used_mb,
+        cpus=last.cpus,
+        cpu_share=worked / held if held else None,
+        gpu_hours_requested=sum(each.gpus * each.used_s for each in attempts) / 3600 if last.gpus else None,
+        restarts=max(len(attempts) - 1, row.restarts or 0),
+        queued_s=sum(each.queued_s for each in attempts),
+    )
+
+
+def rule_rows(benchmarks: Path) -> list[Row]:
+    """One row a rule, from Snakemake's benchmark files; trainings have rows of their own."""
+    rules: dict[str, list[dict[str, str]]] = {}
+    for path in sorted(benchmarks.rglob("*.tsv")):
+        rule = path.relative_to(benchmarks).parts[0].removesuffix(".tsv")
+        if rule != "train":
+            rules.setdefault(rule, []).extend(_lines(path))
+    rows = [_benchmark_row(f"rule {rule}", len(lines), lines) for rule, lines in rules.items()]
+    return sorted(rows, key=lambda row: -(row.used_s or 0))
+
+
+def accounting_command(ids: Iterable[str]) -> list[str]:
+    """Asks the accounting for all attempts of jobs, with their steps."""
+    return [
+        "sacct",
+        "--duplicates",
+        "--parsable2",
+        "--noheader",
+        f"--format={','.join(_FIELDS)}",
+        f"--jobs={','.join(ids)}",
+    ]
+
+
+def parse_accounting(text: str) -> dict[str, list[Attempt]]:
+    """Reads what `accounting_command` prints: attempts by job, the first one first.
+
+    A line of a job begins an attempt, and the lines of its steps follow it; memory is with the steps alone.
+    """
+    found: dict[str, list[Attempt]] = {}
+    for line in text.splitlines():
+        cells = line.split("|")
+        if len(cells) != len(_FIELDS):
+            continue
+        values = dict(zip(_FIELDS, cells, strict=True))
+        job, _, step = values["JobIDRaw"].partition(".")
+        if not step:
+            found.setdefault(job, []).append(_attempt(job, values))
+        elif found.get(job):
+            used = _step_mb(values)
+            last = found[job][-1]
+            if used and used > (last.used_mb or 0):
+                found[job][-1] = replace(last, used_mb=used)
+    return found
+
+
+def as_csv(rows: Sequence[Row]) -> str:
+    """The table as CSV; what is not known is empty."""
+    text = io.StringIO()
+    writer = csv.DictWriter(text, [each.name for each in fields(Row)], lineterminator="\n")
+    writer.writeheader()
+    for row in rows:
+        values = asdict(row).items()
+        writer.writerow({name: round(value, 4) if isinstance(value, float) else value for name, value in values})
+    return text.getvalue()
+
+
+def as_text(rows: Sequence[Row], folder: Path) -> str:
+    """The table for a terminal, and its sums."""
+    if not rows:
+        return f"{folder}: nothing has run there yet"
+    shown = [
+        (
+            row.what,
+            row.jobs,
+            _pair(row.used_s, row.requested_s, hours),
+            _pair(row.used_mb, row.requested_mb, lambda value: f"{value / 1024:.1f}"),
+            "-" if row.cpu_share is None else f"{100 * row.cpu_share:.0f} %" + (f" of {row.cpus}" if row.cpus else ""),
+            _pair(row.gpu_hours_used, row.gpu_hours_requested, lambda value: f"{value:.2f}"),
+            "-" if row.restarts is None else str(row.restarts),
+            "-" if row.queued_s is None else hours(row.queued_s),
+        )
+        for row in rows
+    ]
+    header = ("what", "jobs", "time (limit)", "GiB (asked)", "cores busy", "GPU-h (held)", "restarts", "queued")
+    held = sum(row.gpu_hours_requested or 0 for row in rows)
+    used = sum(row.gpu_hours_used or 0 for row in rows)
+    total = f"\n{used:.1f} GPU-hours of training in {held:.1f} that jobs held" if held else ""
+    return f"{folder}\n{columns(header, shown)}{total}"
+
+
+def _lines(path: Path) -> list[dict[str, str]]:
+    """A benchmark file of Snakemake's; none if it is not there."""
+    return list(csv.DictReader(io.StringIO(path.read_text()), delimiter="\t")) if path.exists() else []
+
+
+def _benchmark_row(what: str, jobs: int, lines: Sequence[Mapping[str, str]]) -> Row:
+    seconds, peaks, loads = (_numbers(line.get(name) for line in lines) for name in ("s", "max_rss", "mean_load"))
+    return Row(
+        what=what,
+        jobs=jobs,
+        used_s=sum(seconds) if seconds else None,
+        used_mb=max(peaks, default=None),
+        # Of one core: mean_load is a percentage of it, and how many a job had is not in the file.
+        cpu_share=fmean(loads) / 100 if loads else None,
+    )
+
+
+def _accounting(ids: Sequence[str]) -> dict[str, list[Attempt]]:
+    if not ids:
+        return {}
+    try:
+        return parse_accounting(call(accounting_command(ids)))
+    except SlurmAwayError as error:
+        warn(f"the accounting does not answer ({error}): what was asked for, and the queue's times, are left out")
+        return {}
+
+
+def _job_id(run: Path) -> str | None:
+    path = run / "slurm" / "job.json"
+    return read_json(path).get("job_id") if path.exists() else None
+
+
+def _attempt(job: str, values: Mapping[str, str]) -> Attempt:
+    begun, submitted = _moment(values["Start"]), _moment(values["Submit"])
+    held = dict(pair.split("=", 1) for pair in values["AllocTRES"].split(",") if "=" in pair)
+    limit = values["TimelimitRaw"]
+    gpus = [int(count) for name, count in held.items() if re.fullmatch(r"gres/gpu(:\w+)?", name) and count.isdigit()]
+    return Attempt(
+        job=job,
+        state=values["State"].split(" ")[0],
+        queued_s=max(0.0, (begun - submitted).total_seconds()) if begun and submitted else 0.0,
+        used_s=float(values["ElapsedRaw"] or 0),
+        limit_s=60 * float(limit) if limit.isdigit() else None,
+        # `4000Mn` and `1000Mc` are how older releases say a node's and a core's.
+        memory_mb=mebibytes(held.get("mem", values["ReqMem"]).rstrip("nc")),
+        used_mb=None,
+        cpus=int(held.get("cpu", 0)),
+        cpu_s=_cpu_seconds(values["TotalCPU"]),
+        gpus=max(gpus, default=0),
+    )
+
+
+def _step_mb(values: Mapping[str, str]) -> float | None:
+    """Memory of a step's tasks together; where the release does not add up, of its largest task."""
+    together = re.search(r"(?:^|,)mem=([\d.]+[KMGT]?)", values["TRESUsageInTot"])
+    text = together[1] if together else values["MaxRSS"]
+    size = mebibytes(text)
+    # A bare number is bytes here, not MB.
+    return size / 2**20 if size and text.isdigit() else size
+
+
+def _cpu_seconds(text: str) -> float:
+    """`1-02:03:04`, `02:03:04` or `03:04.567`, in seconds."""
+    whole, _, fraction = text.partition(".")
+    minutes = slurm_minutes(whole)
+    return 0.0 if minutes is None else 60 * minutes + float(f"0.{fraction or 0}")
+
+
+def _moment(text: str) -> datetime | None:
+    try:
+        return datetime.fromisoformat(text)
+    except ValueError:  # Unknown, None: not yet
+        return None
+
+
+def _numbers(texts: Iterable[str | None]) -> list[float]:
+    """Those that are numbers: Snakemake writes `-` and `NA` for what it could not measure."""
+    return [float(text) for text in texts if text and re.fullmatch(r"\d+(\.\d+)?(e-?\d+)?", text)]
+
+
+def _pair(used: float | None, asked: float | None, shown: Any) -> str:
+    first = "-" if used is None else shown(used)
+    return first if asked is None else f"{first} ({shown(asked)})"
