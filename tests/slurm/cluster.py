@@ -19,9 +19,10 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+CLIENTS = ("sbatch", "srun", "squeue", "sinfo", "sacct", "sacctmgr", "scontrol", "scancel")
 PROGRAMS = (
-    *("munged", "mariadbd", "mariadb", "mariadb-install-db", "slurmdbd", "slurmctld", "slurmd"),
-    *("sbatch", "srun", "squeue", "sacct", "sacctmgr", "scontrol", "scancel", "setpriv"),
+    *CLIENTS,
+    *("munged", "mariadbd", "mariadb", "mariadb-install-db", "slurmdbd", "slurmctld", "slurmd", "setpriv"),
 )
 NODES, CPUS, MEMORY_MB, GPUS, GPU_TYPE = ("node1", "node2"), 16, 32000, 4, "v100"
 ACCOUNT = "toy"
@@ -48,15 +49,20 @@ class SlurmCluster:
     Attributes:
         folder: of everything.
         environment: what a process needs to reach it, laid over `os.environ`.
+        calls: a line for every call of one of Slurm's programs by way of that environment.
     """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self._conf = folder / "etc/slurm.conf"
-        self.environment = {"SLURM_CONF": str(self._conf)}
+        self.calls = folder / "calls"
+        self.environment = {
+            "SLURM_CONF": str(self._conf),
+            "PATH": f"{folder}/bin:{os.environ['PATH']}",
+        }
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
         self._ports = dict(zip(("ctld", "dbd", "mariadb", *NODES), _free_ports(3 + len(NODES)), strict=True))
-        for name in ("etc", "run", "log", "state/ctld", "db", *(f"state/{node}" for node in NODES)):
+        for name in ("bin", "etc", "run", "log", "state/ctld", "db", *(f"state/{node}" for node in NODES)):
             (folder / name).mkdir(parents=True)
         # munged wants to be the only one who may write where its key and socket are.
         for path in (folder, *(folder / name for name in ("etc", "run", "log"))):
@@ -70,7 +76,7 @@ class SlurmCluster:
     def run(self, *command: str, check: bool = True, timeout: float = 60) -> str:
         """Output of a command that reaches this cluster."""
         done = subprocess.run(
-            command, env={**os.environ, **self.environment}, capture_output=True, text=True, timeout=timeout
+            command, env={**os.environ, "SLURM_CONF": str(self._conf)}, capture_output=True, text=True, timeout=timeout
         )
         if check and done.returncode:
             raise RuntimeError(f"{' '.join(command)}: exit status {done.returncode}\n{done.stdout}{done.stderr}")
@@ -188,6 +194,13 @@ class SlurmCluster:
             for number in range(GPUS):
                 (devices / f"nvidia{number}").symlink_to("/dev/null")
             gres.append(f"NodeName={node} Name=gpu Type={GPU_TYPE} File={devices}/nvidia[0-{GPUS - 1}]\n")
+        # Snakemake's jobs hide SLURM_CONF from the `srun` that they call, so the programs themselves remember it.
+        for name in CLIENTS:
+            program = folder / "bin" / name
+            program.write_text(
+                f'#!/bin/sh\necho "{name} $*" >>{self.calls}\nSLURM_CONF={self._conf} exec {shutil.which(name)} "$@"\n'
+            )
+            program.chmod(0o755)
         (etc / "gres.conf").write_text("".join(gres))
         # None are used, yet slurmd looks which kind there is, and dies if none is mounted.
         (etc / "cgroup.conf").write_text("CgroupPlugin=cgroup/v1\n")
@@ -361,7 +374,7 @@ if __name__ == "__main__":
     if reason:
         sys.exit(reason)
     cluster = SlurmCluster(Path(sys.argv[1]).absolute())
-    print(f"export SLURM_CONF={cluster.environment['SLURM_CONF']}", flush=True)
+    print(f"export SLURM_CONF={cluster.environment['SLURM_CONF']} PATH={cluster.folder}/bin:$PATH", flush=True)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit())
     try:
         signal.pause()
