@@ -43,11 +43,36 @@ rule collect_scores:
         f"{ROOT}/logs/collect_scores.log",
     benchmark:
         f"{ROOT}/benchmarks/collect_scores.tsv"
+    localrule: True  # seconds
     conda:
         "../envs/sspipe.yaml"
     shell:
         "python -m sspipe collect-scores --scores {input.scores:q} --trains {input.trains:q} --out {output:q}"
         " > {log:q} 2>&1"
+
+
+# Of Slurm's accounting, where trainings ran on it, and of Snakemake's own measurements.
+rule measure_efficiency:
+    input:
+        trains=runs(f"{ROOT}/train/{RUN}/train.json"),
+        scores=runs(f"{ROOT}/score/{RUN}/scores.json"),
+    output:
+        report(
+            f"{ROOT}/report/efficiency.csv",
+            category="Operation",
+            labels={"what": "what was asked for and what was used"},
+        ),
+    log:
+        f"{ROOT}/logs/measure_efficiency.log",
+    benchmark:
+        f"{ROOT}/benchmarks/measure_efficiency.tsv"
+    localrule: True  # the accounting may not be reached from a node
+    conda:
+        "../envs/sspipe.yaml"
+    params:
+        folder=ROOT,
+    shell:
+        "python -m sspipe efficiency --folder {params.folder:q} --out {output:q} > {log:q} 2>&1"
 
 
 rule compare_variants:
@@ -59,6 +84,7 @@ rule compare_variants:
         probabilities=runs(f"{ROOT}/predict/{RUN}/probabilities.npy"),
         looks=maps_with_all(".looks.json"),
         tunings=runs(f"{ROOT}/predict/{RUN}/polygons.json"),
+        efficiency=f"{ROOT}/report/efficiency.csv",
         leakages=expand(f"{ROOT}/splits/{{split}}.leakage.json", split=CONFIG.splits),
         splits=expand(f"{ROOT}/splits/{{split}}.parquet", split=CONFIG.splits),
         catalog=f"{ROOT}/catalog.parquet",
@@ -94,7 +120,7 @@ rule compare_variants:
     shell:
         "python -m sspipe compare-variants --scores-csv {input.table:q} --trains {input.trains:q}"
         " --scores {input.scores:q} --probabilities {input.probabilities:q} --leakages {input.leakages:q}"
-        " --looks {input.looks:q} --tunings {input.tunings:q}"
+        " --looks {input.looks:q} --tunings {input.tunings:q} --efficiency {input.efficiency:q}"
         " --splits {input.splits:q} --catalog {input.catalog:q} --catalog-report {input.catalog_report:q}"
         " --raw {params.raw:q} --footprints {input.footprints:q} --settings {params.settings:q}"
         " --title {params.title:q} --panels {params.panels} {params.synthetic}"

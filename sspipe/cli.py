@@ -379,6 +379,7 @@ def _report(stage: StageAdder) -> None:
         _paths(sub, flag, what)
     sub.add_argument("--looks", type=Path, nargs="*", default=(), help="looks.json of every run's map")
     sub.add_argument("--tunings", type=Path, nargs="*", default=(), help="polygons.json of every run")
+    _path(sub, "--efficiency", "efficiency.csv: what jobs asked for and used", required=False)
     _path(sub, "--catalog", "catalog.parquet")
     _path(sub, "--catalog-report", "catalog.json")
     _path(sub, "--raw", "unpacked folder")

@@ -13,6 +13,7 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
+from sspipe.errors import UserError
 from sspipe.files import read_json, whole_file
 from sspipe.log import say, warn
 from sspipe.operate.profile import mebibytes, read_config, read_profile
@@ -20,6 +21,8 @@ from sspipe.operate.site import slurm_minutes
 from sspipe.operate.text import columns, hours
 from sspipe.slurm import SlurmAwayError, call
 
+# Of what people read; in brackets what was asked for, or held.
+HEADER = ("what", "jobs", "time (limit)", "GiB (asked)", "cores busy", "GPU-h (held)", "restarts", "queued")
 _FIELDS = (
     *("JobIDRaw", "JobName", "State", "Submit", "Start", "End", "ElapsedRaw", "TimelimitRaw", "ReqMem", "AllocTRES"),
     *("TotalCPU", "MaxRSS", "TRESUsageInTot"),
@@ -229,24 +232,11 @@ def as_text(rows: Sequence[Row], folder: Path) -> str:
     """The table for a terminal, and its sums."""
     if not rows:
         return f"{folder}: nothing has run there yet"
-    shown = [
-        (
-            row.what,
-            row.jobs,
-            _pair(row.used_s, row.requested_s, hours),
-            _pair(row.used_mb, row.requested_mb, lambda value: f"{value / 1024:.1f}"),
-            "-" if row.cpu_share is None else f"{100 * row.cpu_share:.0f} %" + (f" of {row.cpus}" if row.cpus else ""),
-            _pair(row.gpu_hours_used, row.gpu_hours_requested, lambda value: f"{value:.2f}"),
-            "-" if row.restarts is None else str(row.restarts),
-            "-" if row.queued_s is None else hours(row.queued_s),
-        )
-        for row in rows
-    ]
-    header = ("what", "jobs", "time (limit)", "GiB (asked)", "cores busy", "GPU-h (held)", "restarts", "queued")
+    shown = [cells(row) for row in rows]
     held = sum(row.gpu_hours_requested or 0 for row in rows)
     used = sum(row.gpu_hours_used or 0 for row in rows)
     total = f"\n{used:.1f} GPU-hours of training in {held:.1f} that jobs held" if held else ""
-    return f"{folder}\n{columns(header, shown)}{total}"
+    return f"{folder}\n{columns(HEADER, shown)}{total}"
 
 
 def _lines(path: Path) -> list[dict[str, str]]:
@@ -264,6 +254,48 @@ def _benchmark_row(what: str, jobs: int, lines: Sequence[Mapping[str, str]]) -> 
         # Of one core: mean_load is a percentage of it, and how many a job had is not in the file.
         cpu_share=fmean(loads) / 100 if loads else None,
     )
+
+
+def read_csv(path: Path) -> list[Row]:
+    """What `as_csv` gave, back again.
+
+    Raises:
+        UserError: the file is missing or is of another form.
+    """
+    try:
+        lines = list(csv.DictReader(io.StringIO(path.read_text())))
+        return [
+            Row(
+                **{  # type: ignore[arg-type]
+                    each.name: _back(each.name, line[each.name]) for each in fields(Row)
+                }
+            )
+            for line in lines
+        ]
+    except (OSError, KeyError, ValueError) as error:
+        raise UserError(f"{path}: not a table of efficiency ({error}); run the rule measure_efficiency") from None
+
+
+def cells(row: Row) -> tuple[str, ...]:
+    """A row as people read it, under `HEADER`."""
+    return (
+        row.what,
+        str(row.jobs),
+        _pair(row.used_s, row.requested_s, hours),
+        _pair(row.used_mb, row.requested_mb, lambda value: f"{value / 1024:.1f}"),
+        "-" if row.cpu_share is None else f"{100 * row.cpu_share:.0f} %" + (f" of {row.cpus}" if row.cpus else ""),
+        _pair(row.gpu_hours_used, row.gpu_hours_requested, lambda value: f"{value:.2f}"),
+        "-" if row.restarts is None else str(row.restarts),
+        "-" if row.queued_s is None else hours(row.queued_s),
+    )
+
+
+def _back(name: str, text: str) -> str | int | float | None:
+    if name in ("what", "device"):
+        return text or None
+    if not text:
+        return None
+    return int(text) if name in ("jobs", "cpus", "restarts") else float(text)
 
 
 def _accounting(ids: Sequence[str]) -> dict[str, list[Attempt]]:

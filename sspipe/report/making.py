@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import yaml
 
+from sspipe.operate.efficiency import HEADER, cells, read_csv
 from sspipe.report import comparison, wording
 from sspipe.report.results import Results
 from sspipe.variants import Variant
@@ -16,8 +18,13 @@ MAX_PROBLEMS = 200
 MAX_ABSENT = 20
 
 
-def making_section(results: Results) -> dict[str, Any]:
-    """Gathers what the page says about how the experiment was made."""
+def making_section(results: Results, efficiency: Path | None) -> dict[str, Any]:
+    """Gathers what the page says about how the experiment was made.
+
+    Args:
+        results: of the experiment.
+        efficiency: efficiency.csv; None leaves its table out.
+    """
     problems = results.data["footprints"]["problems"]
     return {
         "data_facts": _data_facts(results.data),
@@ -25,6 +32,8 @@ def making_section(results: Results) -> dict[str, Any]:
         "problem_count": len(problems),
         "machine_facts": _machine_facts(results.trains),
         "trainings": _trainings(results),
+        "efficiency_header": [words[:1].upper() + words[1:] for words in HEADER],
+        "efficiency": [] if efficiency is None else [cells(row) for row in read_csv(efficiency)],
         "settings": yaml.safe_dump(results.settings, sort_keys=False, allow_unicode=True, width=100),
         "not_done": _not_done(results),
     }

@@ -49,6 +49,7 @@ def compare_variants(
     probabilities: Sequence[Path],
     looks: Sequence[Path] = (),
     tunings: Sequence[Path] = (),
+    efficiency: Path | None = None,
     settings: str,
     title: str,
     panels: int,
@@ -72,6 +73,7 @@ def compare_variants(
         probabilities: probabilities.npy of each run; its JSON lies beside it.
         looks: looks.json of each run's map; none where the maps were left out.
         tunings: polygons.json of each run: how its footprints are made.
+        efficiency: efficiency.csv: what jobs asked for and used; None leaves it out.
         settings: the whole resolved configuration as JSON text.
         title: heading of the page.
         panels: how many test tiles of the spatial split are shown.
@@ -120,7 +122,7 @@ def compare_variants(
                 results, kinds, probabilities, raw, footprints, panels, interior_threshold, folder
             ),
             **looks_section(results, looks, tunings),
-            **making.making_section(results),
+            **making.making_section(results, efficiency),
         }
         size = write_page("page.html.jinja", context, FILTERS, out)
         if size > MAX_PAGE_BYTES:

@@ -6,6 +6,7 @@ import json
 
 import pytest
 
+from sspipe.errors import UserError
 from sspipe.operate import efficiency
 from sspipe.operate.efficiency import as_csv, as_text, measured, parse_accounting
 
@@ -86,6 +87,17 @@ def test_the_table_is_csv_with_nothing_where_nothing_is_known(folder, monkeypatc
     assert rows[0]["gpu_hours_requested"] == "0.0133" and rows[1]["gpu_hours_requested"] == ""
     text = as_text(measured(folder), folder)
     assert "24 s (5 min)" in text and "0.4 (2.0)" in text and "0.0 GPU-hours of training in 0.0 that jobs held" in text
+
+
+def test_the_report_reads_back_what_was_written(folder, monkeypatch, tmp_path):
+    monkeypatch.setattr(efficiency, "call", lambda command: SACCT)
+    path = tmp_path / "efficiency.csv"
+    efficiency.efficiency(profile=None, configfile=[], folder=folder, out=path, as_json=False)
+    back, rows = efficiency.read_csv(path), measured(folder)
+    assert [efficiency.cells(row) for row in back] == [efficiency.cells(row) for row in rows]
+    path.write_text("what,jobs\na,1\n")
+    with pytest.raises(UserError, match="run the rule measure_efficiency"):
+        efficiency.read_csv(path)
 
 
 def test_an_experiment_of_which_nothing_has_run_says_so(tmp_path):

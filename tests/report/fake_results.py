@@ -18,6 +18,7 @@ from scipy import ndimage
 from shapely.geometry import box
 
 from sspipe.config import Config, load_config
+from sspipe.operate.efficiency import as_csv, measured
 from sspipe.report.imagery import truth_mask
 
 REPOSITORY = Path(__file__).parents[2]
@@ -64,6 +65,7 @@ def make_fake_results(
                 rows.append(_score_row(train, score))
     (root / "report").mkdir()
     pd.DataFrame(rows).to_csv(root / "report" / "scores.csv", index=False)
+    (root / "report" / "efficiency.csv").write_text(as_csv(measured(root)))
     arguments = {
         "scores_csv": root / "report" / "scores.csv",
         **files,
@@ -78,6 +80,7 @@ def make_fake_results(
         "panels": panels,
         "synthetic": synthetic,
         "interior_threshold": 0.5,
+        "efficiency": root / "report" / "efficiency.csv",
         "out": root / "report" / "index.html",
         "out_figures": root / "report" / "figures",
     }

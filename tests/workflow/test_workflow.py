@@ -105,6 +105,7 @@ def test_editing_one_variants_learning_rate_runs_that_variant_and_what_follows_i
         "map_footprints": 1,
         "collect_scores": 1,
         "compare_scores": 1,
+        "measure_efficiency": 1,
         "compare_variants": 1,
         "all": 1,
     }
@@ -112,7 +113,8 @@ def test_editing_one_variants_learning_rate_runs_that_variant_and_what_follows_i
     assert done.returncode == 0, done.stdout + done.stderr
     record = read_json(changed.results / "train/spatial/ss_rsc/seed0/train.json")
     assert record["settings"]["learning_rate"] == 0.02
-    assert changed.planned("all").keys() == {"collect_scores", "compare_scores", "compare_variants", "all"}
+    summaries = {"collect_scores", "compare_scores", "measure_efficiency", "compare_variants", "all"}
+    assert changed.planned("all").keys() == summaries
 
 
 def test_renaming_a_variant_trains_nothing_and_shows_in_the_report(changed):
