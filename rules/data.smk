@@ -94,6 +94,7 @@ rule assign_splits:
         f"{ROOT}/logs/assign_splits/{{split}}.log",
     benchmark:
         f"{ROOT}/benchmarks/assign_splits/{{split}}.tsv"
+    localrule: True  # seconds
     conda:
         "../envs/sspipe.yaml"
     params:

@@ -56,6 +56,7 @@ rule compute_statistics:
         f"{ROOT}/logs/compute_statistics/{{split}}.log",
     benchmark:
         f"{ROOT}/benchmarks/compute_statistics/{{split}}.tsv"
+    localrule: True  # seconds
     conda:
         "../envs/sspipe.yaml"
     shell:

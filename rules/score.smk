@@ -80,6 +80,7 @@ rule compare_scores:
         f"{ROOT}/logs/compare_scores.log",
     benchmark:
         f"{ROOT}/benchmarks/compare_scores.tsv"
+    localrule: True  # seconds
     conda:
         "../envs/sspipe.yaml"
     params:
