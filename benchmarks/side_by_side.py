@@ -7,11 +7,13 @@ same result, prints a table for people and, as its last line, one JSON object fo
 from __future__ import annotations
 
 import json
+import multiprocessing
 import os
 import platform
 import statistics
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -31,6 +33,34 @@ def in_turns(sides: dict[str, Callable[[], Any]], rounds: int, warm_up: int = 1)
             if number >= 0:
                 seconds[name].append(time.perf_counter() - begun)
     return seconds
+
+
+class OwnProcess:
+    """A side that runs in a process of its own, where sides set up their process differently.
+
+    Args:
+        make: a function of a module, called there with `arguments`; returns what is run at each call.
+        arguments: for `make`, picklable.
+    """
+
+    def __init__(self, make: Callable[..., Callable[[], Any]], *arguments: Any) -> None:
+        context = multiprocessing.get_context("spawn")
+        self._pipe, there = context.Pipe()
+        context.Process(target=_serve, args=(there, make, arguments), daemon=True).start()
+        there.close()
+
+    def __call__(self) -> Any:
+        """Runs the side once and returns what it returns."""
+        self._pipe.send(None)
+        return self._pipe.recv()
+
+
+def _serve(pipe: Any, make: Callable[..., Callable[[], Any]], arguments: tuple[Any, ...]) -> None:
+    side = make(*arguments)
+    with suppress(EOFError):  # the end: the process that asks is gone
+        while True:
+            pipe.recv()
+            pipe.send(side())
 
 
 def ratio(slower: list[float], faster: list[float]) -> float:

@@ -26,13 +26,14 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.plain_network import PlainSharedSpace, plain_step
-from benchmarks.side_by_side import in_turns, ratio, result, table
+from benchmarks.side_by_side import OwnProcess, in_turns, ratio, result, table
 from benchmarks.tiles import STATISTICS, images
 from sspipe.models.build import build_network
 from sspipe.models.skips import draw_psi
+from sspipe.train.device import prepare
 from sspipe.train.distributed import Place, Ranks
 from sspipe.train.loader import Batch
-from sspipe.train.precision import Precision, choose_precision, device_facts, let_convolutions_be_tuned
+from sspipe.train.precision import Precision, choose_precision, device_facts
 from sspipe.train.steps import Stepper
 from sspipe.train.transforms import Standardiser, network_input
 from sspipe.variants import Variant
@@ -67,7 +68,6 @@ class Comparison:
     def __init__(self, options: argparse.Namespace) -> None:
         self.options = options
         self.device = torch.device(options.device)
-        let_convolutions_be_tuned(self.device)  # for all sides alike
         self.precision = choose_precision(options.precision, device_facts(self.device))
         self.variant = Variant.model_validate(
             {
@@ -83,9 +83,13 @@ class Comparison:
         if self.options.profile:
             self.profile()
             return
-        sides: dict[str, Callable[[], Any]] = {"engine": self.engine(), "plain float32": self.plain(None)}
+        sides: dict[str, Callable[[], Any]]
         if self.device.type == "cuda":
+            prepare(self.device)  # for all sides alike
+            sides = {"engine": self.engine(), "plain float32": self.plain(None)}
             sides["plain autocast"] = self.plain(self.precision)
+        else:  # the engine sets how its process keeps memory, so each side has a process
+            sides = {name: OwnProcess(_cpu_side, name, self.options) for name in ("engine", "plain float32")}
         self.check_losses(sides)
         # Those steps have warmed all sides up.
         seconds = in_turns({name: self.until_done(side) for name, side in sides.items()}, self.options.rounds, 0)
@@ -131,7 +135,7 @@ class Comparison:
 
     def check_losses(self, sides: dict[str, Callable[[], torch.Tensor]]) -> None:
         """The first three steps must lose alike; in half precision, as far as that goes."""
-        losses = {name: torch.stack([side() for _ in range(3)]).cpu() for name, side in sides.items()}
+        losses = {name: torch.tensor([float(side()) for _ in range(3)]) for name, side in sides.items()}
         tolerance = 1e-3 if self.precision.name == "fp32" else 3e-2
         for name, found in losses.items():
             assert torch.allclose(found, losses["engine"], rtol=tolerance), (name, losses)
@@ -226,6 +230,15 @@ class Comparison:
             for _ in range(3):
                 step()
         print(profiler.key_averages(group_by_input_shape=False).table(sort_by=key, row_limit=30))
+
+
+def _cpu_side(name: str, options: argparse.Namespace) -> Callable[[], float]:
+    """One side, in its own process; each step returns its loss."""
+    comparison = Comparison(options)
+    if name == "engine":
+        prepare(comparison.device)
+    side = comparison.engine() if name == "engine" else comparison.plain(None)
+    return lambda: side().item()
 
 
 if __name__ == "__main__":

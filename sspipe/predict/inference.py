@@ -20,13 +20,13 @@ from sspipe.models.build import Network, build_network
 from sspipe.pack.orientation import orient
 from sspipe.train.checks import refuse_unsupported_gpu
 from sspipe.train.dataset import PackedTiles, read_subset
+from sspipe.train.device import prepare
 from sspipe.train.loader import Batch, BatchLoader, no_draws
 from sspipe.train.precision import (
     Precision,
     Setting,
     choose_precision,
     device_facts,
-    let_convolutions_be_tuned,
 )
 from sspipe.train.transforms import Standardiser
 from sspipe.validation import validated
@@ -69,7 +69,7 @@ def predict_tiles(
     torch.set_num_threads(threads)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     refuse_unsupported_gpu(device)
-    let_convolutions_be_tuned(device)
+    prepare(device)
     chosen = choose_precision(precision, device_facts(device))
     trained = read_json(record)
     missing = {"settings", "split", "variant", "seed"} - trained.keys()

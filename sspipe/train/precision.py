@@ -62,12 +62,6 @@ def device_facts(device: torch.device) -> Device:
     return Device("the CPU", None)
 
 
-def let_convolutions_be_tuned(device: torch.device) -> None:
-    """Has cuDNN try its algorithms on the first batch of each shape and keep the fastest; batches have few shapes."""
-    if device.type == "cuda":
-        torch.backends.cudnn.benchmark = True
-
-
 def choose_precision(setting: Setting, device: Device) -> Precision:
     """Chooses by hardware, or takes an explicit setting if the device can do it.
 

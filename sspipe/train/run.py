@@ -20,13 +20,14 @@ from sspipe.train import provenance
 from sspipe.train.checkpoint import Checkpoints
 from sspipe.train.checks import early_checks
 from sspipe.train.dataset import Array, PackedTiles, read_subset
+from sspipe.train.device import prepare
 from sspipe.train.distributed import Place, Ranks, connected, device_of
 from sspipe.train.events import require_tensorboard
 from sspipe.train.identity import differences, digest_of, identity_of
 from sspipe.train.live import LiveFile
 from sspipe.train.loop import Training
 from sspipe.train.options import Options
-from sspipe.train.precision import choose_precision, device_facts, let_convolutions_be_tuned
+from sspipe.train.precision import choose_precision, device_facts
 from sspipe.train.progress import peak_memory
 from sspipe.train.signals import StopRequest
 from sspipe.train.staging import scratch_folder, staged
@@ -82,7 +83,7 @@ def train_rank(job: Job, place: Place, stop: StopRequest) -> None:
         require_tensorboard()
     variant = read_variant(job.settings)
     device = device_of(place)
-    let_convolutions_be_tuned(device)
+    prepare(device)
     checkpoints = Checkpoints(job.checkpoints)
     with connected(place, device) as ranks, ExitStack() as open_until_done:
         train_tiles, validation_tiles = _open_tiles(job)
