@@ -70,7 +70,7 @@ def submission(profile: Profile, log: Path, name: str) -> list[str]:
     for flag, resource in (("partition", "slurm_partition"), ("account", "slurm_account"), ("qos", "qos")):
         if resources.get(resource):
             words.append(f"--{flag}={resources[resource]}")
-    if "gres" in resources:
+    if resources.get("gres"):
         words.append(f"--gres={resources['gres']}")
     elif gpus_of(resources):
         model = f"{resources['gpu_model']}:" if "gpu_model" in resources else ""
