@@ -438,7 +438,7 @@ def _operate(stage: StageAdder) -> None:
 
     sub = stage("cancel", "operate.cancel:cancel", "end Slurm jobs of trainings, after asking", quiet=True)
     _profile(sub)
-    sub.add_argument("--all", action="store_true", dest="all_runs", help="all of them, and Snakemake's own from here")
+    sub.add_argument("--all", action="store_true", dest="all_runs", help="all of them, and this experiment's other jobs")
     sub.add_argument("--yes", action="store_true", help="do not ask")
     sub.add_argument("runs", nargs="*", help="split/variant/seedN, or any part of it, such as a variant")
 

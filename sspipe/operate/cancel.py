@@ -13,7 +13,7 @@ from sspipe.errors import UserError
 from sspipe.files import read_json
 from sspipe.operate.profile import read_config, read_profile
 from sspipe.operate.runs import is_locked, runs_of
-from sspipe.operate.status import rule_of
+from sspipe.operate.status import rule_of, snakemakes_own
 from sspipe.slurm import SlurmAwayError, SlurmJob, call, cancel_command, parse_squeue, squeue_command
 from sspipe.validation import nearest
 
@@ -35,7 +35,7 @@ def cancel(*, profile: Path | None, configfile: Sequence[Path], runs: Sequence[s
         profile: as Snakemake's `--profile`, for the configurations that it names.
         configfile: as Snakemake's `--configfile`.
         runs: which: `split/variant/seedN`, or any part of that.
-        all_runs: every training, and Snakemake's own jobs that were submitted from this folder.
+        all_runs: every training, and the jobs that Snakemake's executor submitted for this experiment.
         yes: does not ask.
 
     Returns:
@@ -49,7 +49,7 @@ def cancel(*, profile: Path | None, configfile: Sequence[Path], runs: Sequence[s
     jobs = _queue()
     victims = [victim for run in chosen for victim in _training(config, run, jobs)]
     if all_runs:
-        victims += snakemakes_own(jobs, Path.cwd())
+        victims += [Victim(f"rule {rule_of(job)}", job) for job in snakemakes_own(config, jobs)]
     for line in _local(config, chosen):
         print(line)
     if not victims:
@@ -83,15 +83,6 @@ def chosen_runs(config: Config, wanted: Sequence[str], all_runs: bool) -> list[t
             raise UserError(f"no run `{word}` in {config.experiment}{nearest(word, known)}")
         chosen += [run for run in fitting if run not in chosen]
     return chosen
-
-
-def snakemakes_own(jobs: Mapping[str, SlurmJob], folder: Path) -> list[Victim]:
-    """Jobs that Snakemake's executor has submitted from this folder; they bear the rule in their comment."""
-    return [
-        Victim(f"rule {rule}", job)
-        for job in jobs.values()
-        if not job.final and job.folder == str(folder) and (rule := rule_of(job))
-    ]
 
 
 def _training(config: Config, run: tuple[str, str, int], jobs: Mapping[str, SlurmJob]) -> list[Victim]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +18,8 @@ DONE, TRAINING, QUEUED = "done", "training", "queued"
 INTERRUPTED, FAILED, CANCELLED, WAITING_STATE = "interrupted", "failed", "cancelled", "not begun"
 STATES = (TRAINING, QUEUED, INTERRUPTED, FAILED, CANCELLED, DONE, WAITING_STATE)
 _LOG_TAIL_BYTES = 8192
+# Attempts are appended to a log: what an earlier one ended with is not told of this one.
+_BEGINS = re.compile(r"\d\d:\d\d:\d\d (train begins|submitted as Slurm job|attached to Slurm job)")
 
 
 @dataclass(frozen=True)
@@ -152,7 +155,7 @@ def last_error(log: Path) -> str | None:
         if line.startswith("Traceback (most recent call last)"):
             # What was raised is the first line after it that is not indented.
             return next((after for after in lines[number + 1 :] if after and not after.startswith(" ")), line)
-        if line.startswith("sspipe ") and " begins " in line:
+        if _BEGINS.match(line):
             return None
     return None
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from sspipe.config import Config
+from sspipe.files import read_json
 from sspipe.log import duration
 from sspipe.operate.freshness import Stale, stale_results
 from sspipe.operate.profile import read_config, read_profile
@@ -67,7 +68,7 @@ def look(config: Config) -> dict[str, Any]:
         "time": datetime.now(UTC).isoformat(timespec="seconds"),
         "counts": {state: count for state in STATES if (count := sum(run.state == state for run in states))},
         "slurm": problem,
-        "other_jobs": other_jobs(jobs, {run.job for run in states}),
+        "other_jobs": dict(Counter(f"{rule_of(job)} {job.state.lower()}" for job in snakemakes_own(config, jobs))),
         "runs": [asdict(run) for run in states],
         "stale": [asdict(stale) for stale in stale_results(config.folder)],
     }
@@ -98,23 +99,19 @@ def slurm_jobs(config: Config) -> tuple[dict[str, SlurmJob], str | None]:
     return jobs, None
 
 
-def other_jobs(jobs: Mapping[str, SlurmJob], trainings: set[str | None]) -> dict[str, int]:
-    """Snakemake's own jobs from this folder that run or wait, by rule and state: `pack_tiles running` -> 3."""
-    here = str(Path.cwd())
-    return dict(
-        Counter(
-            f"{rule_of(job)} {job.state.lower()}"
-            for job in jobs.values()
-            if job.id not in trainings and not job.final and job.folder == here and rule_of(job)
-        )
-    )
+def snakemakes_own(config: Config, jobs: Mapping[str, SlurmJob]) -> list[SlurmJob]:
+    """Jobs that Snakemake's executor has submitted for this experiment and that have not ended.
+
+    They bear the name of the Snakemake process, which `sspipe.session` remembers.
+    """
+    record = config.folder / "slurm" / "snakemake.json"
+    names = set(read_json(record)["runs"]) if record.exists() else set()
+    return [job for job in jobs.values() if job.name in names and not job.final]
 
 
-def rule_of(job: SlurmJob) -> str | None:
-    """The rule of a job that Snakemake's executor submitted, by the comment that it gives it; None for any other."""
-    if not job.comment.startswith("rule_"):
-        return None
-    return job.comment.removeprefix("rule_").partition("_wildcards_")[0]
+def rule_of(job: SlurmJob) -> str:
+    """The rule of a job that Snakemake's executor submitted, by the comment that it gives it."""
+    return job.comment.removeprefix("rule_").partition("_wildcards_")[0] or "a rule"
 
 
 def as_text(looked: Mapping[str, Any]) -> str:

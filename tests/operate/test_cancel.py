@@ -28,10 +28,13 @@ def here(tmp_path, monkeypatch):
     jobs = [
         job("11", name="train-0"),  # whose number was never written down
         job("12", "PENDING"),
-        job("13", comment="rule_pack_tiles_wildcards_3", folder=str(tmp_path)),
-        job("14", comment="rule_pack_tiles_wildcards_3", folder="/elsewhere"),
-        job("15", "COMPLETED", comment="rule_pack_tiles_wildcards_3", folder=str(tmp_path)),
+        job("13", comment="rule_pack_tiles_wildcards_3", name="4f0c"),
+        job("14", comment="rule_pack_tiles_wildcards_3", name="77aa"),  # another experiment's
+        job("15", "COMPLETED", comment="rule_pack_tiles_wildcards_3", name="4f0c"),
     ]
+    record = tmp_path / "results/t/slurm/snakemake.json"
+    record.parent.mkdir(parents=True)
+    record.write_text(json.dumps({"runs": ["4f0c"]}))
     ended = []
     queue = {each.id: each for each in jobs}
 
@@ -58,7 +61,7 @@ def test_a_run_is_cancelled_alone_and_named(here, capsys):
     assert "12 (spatial/a/seed1): cancelled" in capsys.readouterr().out
 
 
-def test_all_ends_trainings_and_what_snakemake_submitted_from_this_folder_and_nothing_else(here, capsys):
+def test_all_ends_trainings_and_what_snakemake_submitted_for_this_experiment_and_nothing_else(here, capsys):
     assert cancel(all_runs=True) == 0
     assert here == ["11", "12", "13"]
     assert "13 (rule pack_tiles): cancelled" in capsys.readouterr().out

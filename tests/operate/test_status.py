@@ -116,8 +116,10 @@ def test_a_failed_run_tells_its_error_in_one_line(config):
 def test_an_error_of_an_earlier_attempt_is_not_told_of_the_one_that_goes_on(config):
     log = write(
         config.folder / "logs/train/spatial/a/seed0.log",
-        "sspipe train: error: disk full\nsspipe train begins (sspipe 1)\n12:00:00 epoch 1\n",
+        "sspipe train: error: disk full\n12:00:00 train begins (sspipe 1)\n12:00:00 epoch 1\n",
     )
+    assert last_error(log) is None
+    write(log, "sspipe launch: error: refused\n12:00:00 submitted as Slurm job 7 (x); its own log is y\n")
     assert last_error(log) is None
 
 
@@ -149,12 +151,13 @@ def test_without_any_job_slurm_is_not_asked(config, monkeypatch):
     assert status.slurm_jobs(config) == ({}, None)
 
 
-def test_snakemakes_own_jobs_from_this_folder_are_counted_by_rule(monkeypatch, tmp_path):
-    monkeypatch.chdir(tmp_path)
+def test_snakemakes_own_jobs_of_this_experiment_are_told_by_rule(config):
+    write(config.folder / "slurm/snakemake.json", {"runs": ["4f0c"]})
     comment = "rule_pack_tiles_wildcards_3"
-    mine = slurm_job("RUNNING", comment=comment, folder=str(tmp_path))
-    jobs = {"1": mine, "2": slurm_job("RUNNING", comment=comment, folder="/elsewhere"), "3": slurm_job("PENDING")}
-    assert status.other_jobs(jobs, {None}) == {"pack_tiles running": 1}
+    mine, other = (SlurmJob("1", name, "RUNNING", "", "", "", "", "", "", comment) for name in ("4f0c", "77aa"))
+    assert status.snakemakes_own(config, {"1": mine, "2": other}) == [mine]
+    assert status.rule_of(mine) == "pack_tiles"
+    assert status.rule_of(slurm_job("RUNNING", comment="rule_measure_tiles")) == "measure_tiles"
 
 
 def test_results_are_held_to_the_last_change_of_their_code(tmp_path):

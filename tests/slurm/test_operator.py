@@ -135,7 +135,10 @@ def test_a_plan_is_made_before_anything_is_queued(checkout, cluster, capsys):
 def test_status_follows_a_job_from_the_queue_to_its_cancellation_and_efficiency_sums_it_up(checkout, cluster, capsys):
     training = submit(cluster, checkout, "train-x", "--gres=gpu:v100:2")
     waiting = submit(cluster, checkout, "train-y", "--begin=now+1hour", run_of="spatial/unet16_sar/seed0")
-    packing = submit(cluster, checkout, "uuid", "--comment=rule_pack_tiles_wildcards_0", run_of=None)
+    packing = submit(cluster, checkout, "4f0c", "--comment=rule_pack_tiles_wildcards_0", run_of=None)
+    record = checkout.results / "slurm/snakemake.json"
+    record.parent.mkdir(parents=True)
+    record.write_text(json.dumps({"runs": ["4f0c"]}))
     stranger = submit(cluster, checkout, "not-ours", run_of=None)
     wait_until(lambda: cluster.run("squeue", "-h", "-t", "RUNNING", "-o", "%A").count("\n") == 3, "running jobs")
     time.sleep(2)  # so that it has used some time
