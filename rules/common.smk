@@ -182,13 +182,16 @@ def launch_words(wildcards, resources):
     if get("launcher", "local") == "local":
         return ""
     run = f"{ROOT}/train/{RUN}".format(**wildcards)
+    # Both spellings that the executor knows: `gres: gpu:v100:4`, or `gpu: 4` with or without `gpu_model: v100`.
+    kind = f"{get('gpu_model')}:" if get("gpu_model") else ""
+    gres = get("gres") or f"gpu:{kind}{get('gpu', 1)}"
     flags = {
         "folder": f"{run}/slurm",
         "queue": f"{ROOT}/slurm",
         "partition": get("slurm_partition"),
         "account": get("slurm_account"),
-        "gres": get("gres"),
-        "tasks": get("gres", "gpu:1").rpartition(":")[2],  # one a GPU
+        "gres": gres,
+        "tasks": gres.rpartition(":")[2],  # one a GPU
         "cpus-per-task": get("cpus_per_task", 1),
         "mem-mb": get("mem_mb"),
         "runtime-min": get("runtime"),

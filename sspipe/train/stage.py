@@ -82,7 +82,7 @@ def train(
     Raises:
         UserError: unusable input, settings that differ from the checkpoint's, or a loss that is not finite.
     """
-    stop = StopRequest()
+    stop = stop or StopRequest()
     try:
         with stop.listening():
             from sspipe.train.options import Options
