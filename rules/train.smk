@@ -39,9 +39,11 @@ rule train:
     # How it runs and never what comes out: unlike a changed parameter, a changed resource re-runs nothing.
     resources:
         running=running_flags(),
-    # What a killed run goes on from is no declared output: Snakemake would delete it before the rerun.
+    # What a killed run goes on from is no declared output: Snakemake would delete it before the rerun. So with the log of
+    # all attempts: `log` has the last one's alone.
     params:
         launch=launch_words,
+        attempts=f"{ROOT}/train/{RUN}/train.log",
         checkpoints=f"{ROOT}/train/{RUN}/checkpoints",
         engine=engine_flags(),
     shell:
@@ -49,4 +51,5 @@ rule train:
         " --settings {input.settings:q} --split-table {input.split:q} --statistics {input.statistics:q}"
         " --packs {input.packs:q} --threads {threads} --checkpoints {params.checkpoints:q}"
         " {params.engine} {resources.running} --out-model {output.model:q} --out-metrics {output.metrics:q}"
-        " --out-record {output.record:q} >> {log:q} 2>&1"
+        " --out-record {output.record:q} 2>&1"
+        " | (trap '' HUP INT TERM; exec tee -a {params.attempts:q} > {log:q})"

@@ -19,6 +19,7 @@ import os
 import re
 import shlex
 import signal
+import socket
 import sys
 import time
 import uuid
@@ -37,6 +38,7 @@ from sspipe.train.signals import STOPPED_STATUS, StopRequest
 _MAX_TIMEOUTS = 10_000
 # After SIGTERM whoever sent it decides what becomes of the job: a process that ended by itself could not be requeued.
 _PATIENCE_AFTER_TERM_S = 900
+_MEETING_S = 300
 
 
 @dataclass(frozen=True)
@@ -241,7 +243,10 @@ class Rank:
         job = JobEnvironment()
         job.paths.result_pickle.unlink(missing_ok=True)  # an earlier attempt's
         TorchDistributedEnvironment().export(set_cuda_visible_devices=False, overwrite=True)
-        os.environ.update(meeting_point(int(job.raw_job_id)))
+        # The step's own: whoever starts it again, starts another.
+        words = (job.raw_job_id, os.environ.get("SLURM_RESTART_COUNT", "0"), os.environ.get("SLURM_STEP_ID", "0"))
+        port = job.paths.folder / f"{'_'.join(words)}.port"
+        os.environ.update(meeting_point(port, job.global_rank))
         if len(os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",")) == 1 < job.num_tasks:
             os.environ["LOCAL_RANK"] = "0"  # this site shows each task its own GPU alone
 
@@ -262,12 +267,26 @@ class Rank:
         return DelayedSubmission(Rank(self.command))
 
 
-def meeting_point(job_id: int) -> dict[str, str]:
+def meeting_point(file: Path, rank: int) -> dict[str, str]:
     """Where the ranks of a job meet: on their node's own loopback, whatever the node's name leads to.
 
-    The port is below those that systems give to outgoing connections, and differs from the neighbouring jobs'.
+    Args:
+        file: by which rank 0 tells the others the port that it found free; one attempt's own.
+        rank: of this process.
+
+    Raises:
+        RuntimeError: rank 0 has told nothing for some minutes.
     """
-    return {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(20000 + job_id % 12000), "GLOO_SOCKET_IFNAME": "lo"}
+    if rank == 0:
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            write_json(file, free.getsockname()[1])
+    limit = time.monotonic() + _MEETING_S
+    while not file.exists():
+        if time.monotonic() > limit:
+            raise RuntimeError(f"rank {rank} has waited {_MEETING_S} s for rank 0, which has not written {file}")
+        time.sleep(0.1)
+    return {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(read_json(file)), "GLOO_SOCKET_IFNAME": "lo"}
 
 
 def _after_a_stop(number: int, rank: int, requeue: Any) -> None:

@@ -1,0 +1,150 @@
+"""A checkout in which Snakemake works on the tests' cluster, as somebody's does overnight."""
+
+import contextlib
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import yaml
+
+from sspipe.files import read_json
+from tests.slurm.cluster import ACCOUNT
+from tests.workflow.conftest import Checkout, copy_workflow
+
+RANKS = 2
+LIMIT_S = 420
+
+
+def prepare(folder: Path) -> "Night":
+    """A miniature experiment, with a profile edited as for a new site: partition, account, GPUs, less of everything."""
+    night = Night(copy_workflow(folder).folder)
+    night.edit(
+        lambda content: content.update(
+            {
+                "splits": {"random": {"variants": ["unet16_sar"]}, "spatial": {"variants": ["unet16_sar", "ss_rsc"]}},
+                # checkpoint_minutes 0: after every step, so that no test waits for one
+                "training": {"ranks": RANKS, "workers": 0, "checkpoint_minutes": 0, "log_seconds": 5},
+            }
+        )
+    )
+    night.edit(lambda content: content["splits"]["spatial"].update(test_line_m=None))
+    night.edit(lambda content: content["defaults"]["model"].update(norm="none"))  # which several CPU ranks can do
+
+    def site(profile):
+        profile["default-resources"] = {
+            "slurm_account": ACCOUNT, "slurm_partition": "gpu", "runtime": 10, "mem_mb": 500,
+        }  # fmt: skip
+        for resources in profile["set-resources"].values():
+            resources.update(mem_mb=500, runtime=10, slurm_partition="gpu")
+        profile["set-resources"]["train"].update(
+            gres=f"gpu:v100:{RANKS}", cpus_per_task=1, signal_delay_s=20, poll_s=2
+        )  # fmt: skip
+        profile["set-threads"] = dict.fromkeys(profile["set-threads"], 1)
+        profile.update({"slurm-init-seconds-before-status-checks": 2, "latency-wait": 20})
+
+    night.edit_profile(site)
+    return night
+
+
+class Night(Checkout):
+    """The checkout, and what runs in it."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder)
+
+    def edit_profile(self, change) -> None:
+        path = self.folder / "profiles/slurm/config.yaml"
+        content = yaml.safe_load(path.read_text())
+        change(content)
+        path.write_text(yaml.safe_dump(content))
+
+    def longer(self, variant: str, epochs: int) -> None:
+        """Gives a variant more epochs."""
+        stages = {"stages": [{"views": ["sar"], "epochs": epochs}]}
+        self.edit(
+            lambda content: content["variants"].update({variant: {**content["variants"].get(variant, {}), **stages}})
+        )
+
+    def start(self, *arguments: str, **environment: str) -> "subprocess.Popen[bytes]":
+        """Starts Snakemake with the cluster's profile, in a process group of its own, as a shell does."""
+        command = (sys.executable, "-m", "snakemake", "--profile", "profiles/slurm", "--configfile", "tiny.yaml")
+        with (self.folder / "night.log").open("ab") as log:
+            return subprocess.Popen(
+                (*command, "--", *arguments) if "--" not in arguments else (*command, *arguments),
+                cwd=self.folder,
+                stdout=log,
+                stderr=log,
+                env={**os.environ, **environment},
+                start_new_session=True,
+            )
+
+    def finish(self, process, status: int = 0) -> str:
+        """Waits for Snakemake's end; returns what it said."""
+        try:
+            code = process.wait(LIMIT_S)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+            code = "none: it did not end"
+        text = (self.folder / "night.log").read_text()
+        assert code == status, f"status {code}\n{text[-5000:]}\n{self.logs()}"
+        return text
+
+    def logs(self) -> str:
+        return "".join(f"\n== {log}\n{log.read_text()[-3000:]}" for log in self.results.rglob("train.log"))
+
+    def run_of(self, variant: str, split: str = "spatial") -> "TrainingRun":
+        return TrainingRun(self, split, variant)
+
+
+class TrainingRun:
+    """One training, as its files show it."""
+
+    def __init__(self, night: Night, split: str, variant: str) -> None:
+        self.name = f"{split}/{variant}/seed0"
+        self.folder = night.results / "train" / self.name
+        self.log = self.folder / "train.log"
+        self.target = str((self.folder / "model.safetensors").relative_to(night.folder))
+        self._night = night
+
+    @property
+    def job(self) -> str | None:
+        """Its Slurm job, once there is one."""
+        path = self.folder / "slurm/job.json"
+        with contextlib.suppress(FileNotFoundError, json.JSONDecodeError):
+            return json.loads(path.read_text())["job_id"]
+        return None
+
+    @property
+    def newest_checkpoint(self) -> str:
+        return max((path.name for path in (self.folder / "checkpoints").glob("checkpoint-*.pt")), default="")
+
+    def attempts(self) -> int:
+        """How often it has begun, by the first line that each attempt writes."""
+        return len(re.findall(r"Slurm job \d+, attempt \d+", self.log.read_text())) if self.log.exists() else 0
+
+    def weights(self) -> bytes:
+        return (self.folder / "model.safetensors").read_bytes()
+
+    def record(self) -> dict:
+        return read_json(self.folder / "train.json")
+
+    def wait_for_a_step(self, process=None) -> None:
+        """Waits until another checkpoint has been written."""
+        before = self.newest_checkpoint
+        wait_until(lambda: self.newest_checkpoint > before, "another checkpoint", self._night, process)
+
+
+def wait_until(ready, what: str, night: Night, process=None, limit_s: float = 150) -> None:
+    """Waits; if `process` is given it must be alive meanwhile."""
+    limit = time.monotonic() + limit_s
+    while not ready():
+        ended = process is not None and process.poll() is not None
+        if ended or time.monotonic() > limit:
+            log = (night.folder / "night.log").read_text()[-3000:]
+            raise AssertionError(f"waited in vain for {what} ({ended=})\n{log}\n{night.logs()}")
+        time.sleep(0.2)

@@ -1,0 +1,260 @@
+"""Unattended nights on a real Slurm: walltimes, preemption, lost nodes, killed launchers, failures."""
+
+import json
+import os
+import signal
+import subprocess
+import time
+
+import pandas as pd
+import pytest
+
+from sspipe.files import read_json
+from tests.slurm.night import RANKS, Night, prepare, wait_until
+
+pytestmark = [pytest.mark.xdist_group("slurm"), pytest.mark.slow]
+
+EPOCHS = 100  # more than a minute's worth
+
+
+@pytest.fixture(scope="session")
+def city(whole_cluster, tmp_path_factory):
+    """A checkout whose data are packed: what is tested here begins with training."""
+    night = prepare(tmp_path_factory.mktemp("city"))
+    done = night.snakemake("data")
+    assert done.returncode == 0, done.stdout + done.stderr
+    return night
+
+
+@pytest.fixture()
+def night(cluster, city, tmp_path):
+    """A copy of it; times of files are kept, as Snakemake goes by them."""
+    subprocess.run(["cp", "-a", f"{city.folder}/.", tmp_path], check=True)
+    return Night(tmp_path)
+
+
+@pytest.fixture(scope="session")
+def uninterrupted(city, tmp_path_factory):
+    """The same training of many epochs, on this machine and in one go."""
+    folder = tmp_path_factory.mktemp("uninterrupted")
+    subprocess.run(["cp", "-a", f"{city.folder}/.", folder], check=True)
+    night = Night(folder)
+    night.longer("unet16_sar", EPOCHS)
+    night.edit(lambda content: content["training"].update(checkpoint_minutes=10))
+    run = night.run_of("unet16_sar")
+    done = night.snakemake(run.target)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return run
+
+
+def jobs_in_accounting(cluster, name=None):
+    """Numbers of the trainings that Slurm has ever had since this cluster came up."""
+    lines = cluster.run("sacct", "-X", "-P", "-n", "-S", "now-1days", "-o", "JobIDRaw,JobName").splitlines()
+    return {line.split("|")[0] for line in lines if line.split("|")[1].startswith(name or "train-")}
+
+
+def test_a_training_longer_than_its_walltime_is_requeued_until_it_is_done(cluster, night, uninterrupted):
+    night.longer("unet16_sar", EPOCHS)
+    night.edit_profile(lambda profile: profile["set-resources"]["train"].update(runtime=1, signal_delay_s=5))
+    run, before = night.run_of("unet16_sar"), jobs_in_accounting(cluster)
+    night.finish(night.start(run.target))
+    assert run.attempts() >= 3
+    assert run.record()["restarts"] >= 2
+    assert run.weights() == uninterrupted.weights()
+    assert jobs_in_accounting(cluster) - before == {run.job}
+    first = next(line for line in run.log.read_text().splitlines() if "settings" in line)
+    for word in ("sspipe ", "commit ", f"Slurm job {run.job}, attempt 1", f"{RANKS} x ", " on node"):
+        assert word in first
+
+
+def test_a_training_outlives_whatever_happens_to_the_cluster(cluster, night, uninterrupted):
+    night.longer("unet16_sar", EPOCHS)
+    run, before = night.run_of("unet16_sar"), jobs_in_accounting(cluster)
+    process = night.start(run.target)
+    run.wait_for_a_step(process)
+
+    def interrupted_by(deed):
+        begun = run.attempts()
+        deed()
+        wait_until(lambda: run.attempts() > begun, f"an attempt after {deed.__name__}", night, process)
+        run.wait_for_a_step(process)
+
+    def preempted(partition, grace_s):
+        cluster.run("scontrol", "update", "PartitionName=gpu", f"GraceTime={grace_s}")
+        everything = ("-p", partition, "-N2", "--exclusive", "--gres=gpu:4", "-t1", "--wrap", "sleep 1")
+        cluster.run("sbatch", "-J", "urgent", "-o", "/dev/null", *everything)
+
+    def preempted_without_grace():
+        preempted("high", 0)
+
+    def preempted_with_grace():
+        preempted("high", 20)
+
+    def requeued():
+        cluster.run("scontrol", "requeue", run.job)
+
+    def node_lost():
+        lost.append(cluster.run("squeue", "-h", "-j", run.job, "-o", "%N").strip())
+        cluster.lose_node(lost[0])
+
+    lost = []
+    interrupted_by(preempted_without_grace)
+    interrupted_by(preempted_with_grace)
+    interrupted_by(requeued)
+    interrupted_by(node_lost)
+    assert cluster.run("squeue", "-h", "-j", run.job, "-o", "%N").strip() not in ("", *lost)
+    cluster.start_node(lost[0])
+
+    begun = run.attempts()
+    cluster.stop_controller()
+    cluster.stop_accounting()
+    wait_until(lambda: "Slurm does not answer" in run.log.read_text(), "the launcher to notice", night, process)
+    run.wait_for_a_step(process)
+    cluster.start_controller()
+    text = night.finish(process)
+    cluster.start_accounting()
+    assert run.attempts() == begun, text  # the controller's absence stopped nothing
+    assert run.weights() == uninterrupted.weights()
+    wait_until(lambda: run.job in jobs_in_accounting(cluster), "the accounting to hear of it", night)
+    assert jobs_in_accounting(cluster) - before == {run.job}
+
+
+def test_what_is_killed_on_the_login_node_is_attached_to_again(cluster, night):
+    night.longer("unet16_sar", 40)
+    run, before = night.run_of("unet16_sar"), jobs_in_accounting(cluster)
+
+    # Snakemake and its launcher, as when the login node goes down.
+    first = night.start(run.target)
+    run.wait_for_a_step(first)
+    job = run.job
+    os.killpg(first.pid, signal.SIGKILL)
+    first.wait()
+
+    # Snakemake alone: its launcher lives on, and the next one takes over from it.
+    second = night.start(run.target)
+    wait_until(lambda: "attached to Slurm job" in run.log.read_text(), "the second launcher", night, second)
+    second.kill()
+    second.wait()
+
+    # Ctrl-C: the launcher says how to end the training, and leaves it alone.
+    third = night.start(run.target)
+    wait_until(lambda: "waiting for its end" in run.log.read_text(), "the third launcher", night, third)
+    os.killpg(second.pid, signal.SIGINT)
+    wait_until(lambda: "the training goes on as Slurm job" in run.log.read_text(), "a word of good-bye", night, third)
+    assert f"scancel {job}" in run.log.read_text()
+    night.finish(third)
+
+    assert run.job == job
+    assert jobs_in_accounting(cluster) - before == {job}
+    assert run.attempts() == 1 and run.record()["restarts"] == 0
+
+
+def test_a_launcher_that_died_before_it_knew_its_job_finds_it_by_name(cluster, night):
+    night.longer("unet16_sar", 10)
+    run, before = night.run_of("unet16_sar"), jobs_in_accounting(cluster)
+    process = night.start(run.target)
+    wait_until(lambda: run.job is not None, "a submission", night, process)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    job, record = run.job, run.folder / "slurm/job.json"
+    record.write_text(json.dumps({**read_json(record), "job_id": None, "submitted": None, "log": None}))
+    night.finish(night.start(run.target))
+    assert run.job == job
+    assert jobs_in_accounting(cluster) - before == {job}
+
+
+def test_jobs_that_a_killed_snakemake_left_to_the_executor_are_cancelled_before_new_ones_come(cluster, night):
+    for name in cluster.run("squeue", "-h", "-o", "%A").split():
+        cluster.run("scancel", name)
+    # Nothing can start: the executor's jobs wait in the queue for as long as this test wants.
+    cluster.run("scontrol", "update", "PartitionName=low", "State=DOWN")
+    try:
+        night.edit_profile(
+            lambda profile: [each.update(slurm_partition="low") for each in profile["set-resources"].values()]
+        )
+        target = str((night.results / "report/catalog.html").relative_to(night.folder))
+        night.edit_profile(lambda profile: profile["default-resources"].update(slurm_partition="low"))
+        (night.folder / target).unlink()
+        first = night.start(target)
+        wait_until(lambda: cluster.run("squeue", "-h", "-o", "%A %T").split(), "a job", night, first)
+        (left,) = cluster.run("squeue", "-h", "-o", "%A").split()
+        first.kill()
+        first.wait()
+        second = night.start(target)
+        wait_until(lambda: f"{left} (rule_" in (night.folder / "night.log").read_text(), "the clean-up", night, second)
+        wait_until(lambda: cluster.run("squeue", "-h", "-o", "%A").split() not in ([], [left]), "a job", night, second)
+        assert left not in cluster.run("squeue", "-h", "-o", "%A").split()
+    finally:
+        cluster.run("scontrol", "update", "PartitionName=low", "State=UP")
+    night.finish(second)
+    assert (night.folder / target).exists()
+
+
+def test_failures_are_told_and_stop_nothing_else(cluster, night):
+    # No step is survived: the weights are infinite at once.
+    bad = {"learning_rate": 1e38, "stages": [{"views": ["sar"], "epochs": 3}]}
+    night.edit(lambda content: content["variants"].update({"unet16_sar": bad}))
+    long = {"stages": [{"views": ["eo"], "epochs": 500}]}
+    night.edit(lambda content: content["variants"].update({"unet16_eo": long}))
+    night.edit(lambda content: content["splits"]["random"].update(variants=["ss_rsc"]))
+    night.edit(lambda content: content["splits"]["spatial"].update(variants=["unet16_sar", "unet16_eo", "ss_rsc"]))
+    diverging, cancelled, sound = (night.run_of(name) for name in ("unet16_sar", "unet16_eo", "ss_rsc"))
+    process = night.start("--keep-going", "--", "train_all")
+    cancelled.wait_for_a_step(process)
+    cluster.run("scancel", cancelled.job)
+    text = night.finish(process, status=1)
+    assert sound.record()["ranks"] == RANKS
+    assert "is not finite" in diverging.log.read_text() and "Traceback" in diverging.log.read_text()
+    assert f"Slurm job {cancelled.job} was cancelled" in cancelled.log.read_text()
+    assert "the same command goes on from the last checkpoint" in cancelled.log.read_text()
+    assert "was cancelled" in text  # the logs of failed jobs are shown
+    assert not diverging.folder.joinpath("model.safetensors").exists()
+
+
+def test_eight_runs_take_turns_and_the_scheduler_is_asked_seldom(cluster, night):
+    night.edit(lambda content: content.update(seeds=[0, 1, 2, 3]))
+    night.edit(lambda content: content["splits"].update(random={"variants": ["ss_rsc"]}))
+    night.edit(lambda content: content["splits"]["spatial"].update(variants=["ss_rsc"]))
+
+    def site(profile):
+        profile["resources"] = ["trainings=3"]
+        profile["set-resources"]["train"].update(poll_s=5, gres="gpu:v100:1")
+
+    night.edit_profile(site)
+    other = Night(night.folder.with_name(f"{night.folder.name}-other"))
+    subprocess.run(["cp", "-a", night.folder, other.folder], check=True)
+    other.edit(lambda content: content.update(experiment="other", seeds=[0]))
+    (other.folder / "results/tiny").rename(other.folder / "results/other")
+    cluster.calls.write_text("")
+    begun = time.monotonic()
+    process, beside = night.start("train_all"), None
+    most = 0
+    while process.poll() is None:
+        names = cluster.run("squeue", "-h", "-o", "%j %Z").splitlines()
+        most = max(most, sum(line.endswith(str(night.folder)) for line in names))
+        if beside is None and most:
+            beside = other.start("train_all")
+        time.sleep(1)
+    minutes = (time.monotonic() - begun) / 60
+    night.finish(process)
+    asked = [line.split()[0] for line in cluster.calls.read_text().splitlines()]
+    other.finish(beside)
+    assert 1 <= most <= 3
+    assert len(list(night.results.rglob("model.safetensors"))) == 8
+    assert len(list((other.folder / "results/other").rglob("model.safetensors"))) == 2
+    # Two experiments, each at most one squeue and one sacct every five seconds: see sspipe.slurm. Snakemake asks once.
+    looks = asked.count("squeue") + asked.count("sacct")
+    assert looks <= 2 * 2 * (12 * minutes + 1) + 2
+    assert asked.count("sbatch") == 8 + 2
+
+
+def test_the_whole_experiment_gives_the_scores_of_the_local_profile(cluster, night):
+    local = night.snakemake("all")
+    assert local.returncode == 0, local.stdout + local.stderr
+    scores = pd.read_csv(night.results / "report/scores.csv")
+    subprocess.run(["mv", "results", "results-local"], cwd=night.folder, check=True)
+    night.finish(night.start("all"))
+    again = pd.read_csv(night.results / "report/scores.csv")
+    kept = [name for name in scores if not name.startswith(("seconds", "gpu_seconds", "restarts"))]
+    pd.testing.assert_frame_equal(scores[kept], again[kept])
+    assert (night.results / "report/index.html").exists()
