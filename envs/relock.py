@@ -67,7 +67,8 @@ def write_conda(path: Path, versions: dict[str, str]) -> None:
         "  - nodefaults",
         "dependencies:",
         "  - python =3.11",
-        "  - gdal >=3.6",  # its command-line tools make the maps, in processes of their own; rasterio has its own library
+        # Its command-line tools make the maps, in processes of their own; rasterio has its own library.
+        "  - gdal >=3.6",
         *(f"  - {line.replace('==', ' =')}" for line in requirements(ENVS / "pip.txt")),
         "  - pip:",
     ]
