@@ -1,0 +1,119 @@
+"""What is asked of Slurm, as text; and what is remembered of it."""
+
+import os
+from dataclasses import replace
+
+import pytest
+from snakemake.resources import Resources
+
+from sspipe.errors import UserError
+from sspipe.session import keep_set_resources
+from sspipe.train.submission import Rank, Request, Submission, digest, new_submission, parameters, submit
+
+REQUEST = Request(
+    partition="gpu",
+    account="research",
+    gres="gpu:v100:4",
+    tasks=4,
+    cpus_per_task=8,
+    mem_mb=180000,
+    runtime_min=1440,
+    signal_delay_s=120,
+    qos=None,
+    constraint="v100&nvlink",
+    extra=("reservation=night", "exclusive"),
+    python="apptainer exec --nv image.sif python",
+    setup=("module load cuda",),
+)
+
+
+@pytest.fixture()
+def sbatch(tmp_path, monkeypatch):
+    """A pretended sbatch, which keeps the script and the environment that it was given."""
+    folder = tmp_path / "programs"
+    folder.mkdir()
+    for name in ("sbatch", "srun"):
+        (folder / name).write_text(
+            f"#!/bin/sh\ncp $1 {folder}/script\nenv > {folder}/environment\necho Submitted batch job 7\n"
+        )
+        (folder / name).chmod(0o755)
+    monkeypatch.setenv("PATH", f"{folder}:/usr/bin:/bin")
+    return folder
+
+
+def submitted(sbatch, tmp_path, request=REQUEST):
+    submission = new_submission("spatial-mine-seed0", "0", ["train"], request)
+    (tmp_path / "jobs").mkdir()
+    assert submit(submission, request, tmp_path) == "7"
+    return (sbatch / "script").read_text(), (sbatch / "environment").read_text().splitlines()
+
+
+def test_one_node_one_task_a_gpu_and_everything_the_profile_says(sbatch, tmp_path):
+    script, _ = submitted(sbatch, tmp_path)
+    options = {line.removeprefix("#SBATCH --") for line in script.splitlines() if line.startswith("#SBATCH")}
+    assert {
+        *("nodes=1", "ntasks-per-node=4", "cpus-per-task=8", "mem=180000M", "time=1440", "signal=USR2@120"),
+        *("partition=gpu", "account=research", "gres=gpu:v100:4", "constraint='v100&nvlink'", "requeue"),
+        *("reservation=night", "exclusive", "open-mode=append"),
+    } <= options
+    assert not any(option.startswith(("wckey", "qos", "gpus")) for option in options)
+    assert "module load cuda" in script and "apptainer exec --nv image.sif python -u -m submitit" in script
+    assert "unset PYTHONPATH" in script
+
+
+def test_what_an_outer_job_has_set_is_hidden_but_which_cluster_it_is_stays(sbatch, tmp_path, monkeypatch):
+    outer = {"SLURM_JOB_ID": "3", "SLURM_CPU_BIND": "quiet", "SLURM_MEM_PER_NODE": "9", "RANK": "2", "PYTHONPATH": "/x"}
+    for name, value in {**outer, "SLURM_CONF": "/etc/some.conf"}.items():
+        monkeypatch.setenv(name, value)
+    _, environment = submitted(sbatch, tmp_path)
+    names = {line.partition("=")[0] for line in environment}
+    assert not names & outer.keys()
+    assert "SLURM_CONF=/etc/some.conf" in environment
+    assert os.environ["SLURM_JOB_ID"] == "3" and os.environ["SLURM_CONF"] == "/etc/some.conf"
+
+
+def test_names_differ_from_one_submission_to_the_next():
+    names = {new_submission("spatial-a.b-seed0", "0", [], REQUEST).name for _ in range(5)}
+    assert len(names) == 5 and all(name.startswith("train-spatial-a.b-seed0-") for name in names)
+
+
+def test_without_wishes_the_clusters_own_defaults_hold():
+    plain = replace(
+        REQUEST, partition=None, account=None, mem_mb=None, constraint=None, extra=(), python=None, setup=()
+    )
+    given = parameters("name", plain)
+    assert given["additional_parameters"] == {"requeue": True, "gres": "gpu:v100:4"}
+    assert "partition" not in given and "qos" not in given
+
+
+def test_what_is_queued_again_is_a_fresh_copy():
+    rank = Rank(["train", "--seed", "0"])
+    again = rank.checkpoint()
+    assert again.function is not rank and again.function.command == rank.command and again.args == ()
+
+
+def test_what_was_remembered_is_read_back_and_other_files_are_refused(tmp_path):
+    assert Submission.read(tmp_path) is None
+    submission = new_submission("a", "0", ["train"], REQUEST).as_submitted(tmp_path, "7").write(tmp_path)
+    again = Submission.read(tmp_path)
+    assert (again.job_id, again.command, again.log) == ("7", submission.command, submission.log)
+    (tmp_path / "job.json").write_text('{"command": []}')
+    with pytest.raises(UserError, match=r"job\.json: not what this version writes"):
+        Submission.read(tmp_path)
+
+
+def test_the_digest_follows_the_content_of_files_and_the_values(tmp_path):
+    path = tmp_path / "settings.json"
+    path.write_text("1")
+    before = digest([path], seed=0)
+    assert digest([path], seed=0) == before != digest([path], seed=1)
+    path.write_text("2")
+    assert digest([path], seed=0) != before
+
+
+def test_one_resource_on_the_command_line_leaves_the_profiles_others():
+    given = {"train": Resources.parse(["runtime=600"], allow_expressions=True)}
+    keep_set_resources(given, {"train": {"runtime": 60, "gres": "gpu:v100:4"}, "pack_tiles": {"mem_mb": 8000}})
+    assert given["train"]["runtime"].value == 600
+    assert set(given["train"]) == {"runtime", "gres"}
+    assert "mem" in given["pack_tiles"]
