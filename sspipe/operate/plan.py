@@ -76,7 +76,8 @@ def make_plan(config: Config, profile: Profile, jobs: Sequence[PlannedJob], nigh
     training_jobs = [job for job in jobs if job.rule == "train"]
     on_gpu = any(gpus_of(job.resources) for job in jobs)
     rate = work.measured_rate(config, on_gpu) or work.configured_rate(config, on_gpu)
-    at_once = concurrency(training_jobs[0], profile, os.cpu_count() or 1) if training_jobs else 0
+    allowed = concurrency(training_jobs[0], profile, os.cpu_count() or 1) if training_jobs else 0
+    at_once = min(allowed, len(training_jobs))
     trainings = sorted((_training(job, config, rate.tflops) for job in training_jobs), key=_place_in(config))
     wall_hours = makespan([each.hours for each in trainings], at_once)
     predicting = {
