@@ -89,7 +89,10 @@ def run_states(config: Config, jobs: Mapping[str, SlurmJob]) -> list[RunState]:
 def run_state(config: Config, split: str, variant: str, seed: int, jobs: Mapping[str, SlurmJob]) -> RunState:
     """Looks at one run."""
     name = f"{split}/{variant}/seed{seed}"
-    folder, log = config.folder / "train" / name, config.folder / "logs" / "train" / f"{name}.log"
+    folder = config.folder / "train" / name
+    # All attempts are in train.log; the rule's own log has the last one, also of what was started in another way.
+    every = folder / "train.log"
+    log = every if every.exists() else config.folder / "logs" / "train" / f"{name}.log"
     record, live = _json(folder / "train.json"), _json(folder / "progress.json")
     job_id = slurm_job_id(folder)
     job = jobs.get(job_id) if job_id else None

@@ -184,7 +184,7 @@ def _rich(looked: Mapping[str, Any]) -> Any:
     for run in sorted(looked["runs"], key=lambda run: order.get(run["state"], 2)):
         cells = row_of(run)[:-1]
         table.add_row(cells[0], Text(cells[1], style=_COLOURS.get(cells[1], "")), *cells[2:])
-    logs = f"logs: {looked['folder']}/logs/train/RUN.log; Ctrl-C ends this screen and nothing else"
+    logs = f"logs: {looked['folder']}/train/RUN/train.log; Ctrl-C ends this screen and nothing else"
     return Group(table, *(Text(line) for line in remarks(looked)), Text(logs, style="dim"))
 
 

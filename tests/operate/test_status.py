@@ -113,6 +113,12 @@ def test_a_failed_run_tells_its_error_in_one_line(config):
     assert last_error(log) is None and last_error(log.with_name("none.log")) is None
 
 
+def test_the_log_of_all_attempts_is_named_once_it_is_there(config):
+    every = write(config.folder / "train/spatial/a/seed0/train.log", "sspipe launch: error: refused\n")
+    run = state_of(config)
+    assert (run.log, run.state, run.detail) == (str(every), "failed", "refused")
+
+
 def test_an_error_of_an_earlier_attempt_is_not_told_of_the_one_that_goes_on(config):
     log = write(
         config.folder / "logs/train/spatial/a/seed0.log",
