@@ -39,9 +39,15 @@ def keep_set_resources(overwritten: dict[str, Any], set_resources: Mapping[str, 
     entries = [f"{rule}:{name}={value}" for rule, values in set_resources.items() for name, value in values.items()]
     for rule, resources in parse_set_resources(entries).items():
         kept = overwritten.setdefault(rule, resources)
+        given = {_plain(name) for name in kept}
         for name, resource in resources.items():
-            if name not in kept:
+            if _plain(name) not in given:
                 kept[name] = resource
+
+
+def _plain(name: str) -> str:
+    """Without the unit: `mem`, `mem_mb` and `mem_mib` are one resource."""
+    return name.removesuffix("_mb").removesuffix("_mib")
 
 
 class Session:

@@ -361,7 +361,7 @@ class _Follower:
         state = "UNKNOWN" if ended is None else ended.state
         if state not in (*INTERRUPTED, "UNKNOWN"):
             submission = replace(submission, ended=state).write(run.folder)
-            raise UserError(self._why(submission, state, "" if ended is None else ended.reason))
+            raise UserError(self._why(submission, state, self._reason(ended)))
         progress = run.progress()
         self._fruitless = 0 if progress != self._progress else self._fruitless + 1
         self._progress = progress
@@ -382,6 +382,18 @@ class _Follower:
                 return replace(submission, requeued=submission.requeued + 1).write(run.folder)
         replace(submission, ended=state).write(run.folder)
         return self._submit()
+
+    def _reason(self, ended: SlurmJob | None) -> str:
+        """How it ended; the queue does not say by whom, the accounting does."""
+        if ended is None:
+            return ""
+        if not ended.reason:
+            try:
+                known = parse_sacct(call(sacct_command([ended.id])))
+            except SlurmAwayError:
+                return ""
+            return next((job.reason for job in known if job.state == ended.state), "")
+        return ended.reason
 
     def _why(self, submission: Submission, state: str, reason: str) -> str:
         job = f"Slurm job {submission.job_id}"

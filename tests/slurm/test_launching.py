@@ -112,8 +112,9 @@ def test_the_digest_follows_the_content_of_files_and_the_values(tmp_path):
 
 
 def test_one_resource_on_the_command_line_leaves_the_profiles_others():
-    given = {"train": Resources.parse(["runtime=600"], allow_expressions=True)}
-    keep_set_resources(given, {"train": {"runtime": 60, "gres": "gpu:v100:4"}, "pack_tiles": {"mem_mb": 8000}})
+    given = {"train": Resources.parse(["runtime=600", "mem_mib=9000"], allow_expressions=True)}
+    profile = {"runtime": 60, "gres": "gpu:v100:4", "mem_mb": 5}
+    keep_set_resources(given, {"train": profile, "pack_tiles": {"mem_mb": 8000}})
     assert given["train"]["runtime"].value == 600
-    assert set(given["train"]) == {"runtime", "gres"}
-    assert "mem" in given["pack_tiles"]
+    assert set(given["train"]) == {"runtime", "gres", "mem_mb"}
+    assert "mem_mb" in given["pack_tiles"]
