@@ -7,8 +7,18 @@ import pytest
 from snakemake.resources import Resources
 
 from sspipe.errors import UserError
-from sspipe.session import keep_set_resources
-from sspipe.train.submission import Rank, Request, Submission, digest, new_submission, parameters, submit
+from sspipe.files import read_json
+from sspipe.session import Session, keep_set_resources
+from sspipe.train.submission import (
+    Rank,
+    Request,
+    Submission,
+    digest,
+    meeting_point,
+    new_submission,
+    parameters,
+    submit,
+)
 
 REQUEST = Request(
     partition="gpu",
@@ -118,3 +128,17 @@ def test_one_resource_on_the_command_line_leaves_the_profiles_others():
     assert given["train"]["runtime"].value == 600
     assert set(given["train"]) == {"runtime", "gres", "mem_mb"}
     assert "mem_mb" in given["pack_tiles"]
+
+
+def test_two_snakemakes_do_not_work_on_one_experiment(tmp_path):
+    first = Session(tmp_path / "slurm", "one")
+    with pytest.raises(UserError, match="is at work on this experiment"):
+        Session(tmp_path / "slurm", "two")
+    assert read_json(tmp_path / "slurm/snakemake.json") == {"runs": ["one"]}
+    assert first is not None  # kept until here
+
+
+def test_ranks_meet_at_the_port_that_the_first_one_found(tmp_path):
+    first, second = (meeting_point(tmp_path / "7_0_0.port", rank) for rank in (0, 1))
+    assert first == second
+    assert first["MASTER_ADDR"] == "127.0.0.1" and 1024 < int(first["MASTER_PORT"]) < 65536
