@@ -219,7 +219,8 @@ def read_slurm_profile():
     for word, following in zip(sys.argv, [*sys.argv[1:], ""]):
         if word == "--profile" or word.startswith("--profile="):
             name = following if word == "--profile" else word.partition("=")[2]
-            profile = read_profile(Path(name))
+            # One that Snakemake finds elsewhere, by its name, is left as it is.
+            profile = read_profile(Path(name) if Path(name).is_dir() else None)
             return profile.values if profile.on_slurm else {}
     return {}
 
@@ -228,7 +229,8 @@ def read_slurm_profile():
 SLURM = read_slurm_profile() if workflow.is_main_process else {}
 if SLURM:
     keep_set_resources(
-        workflow.resource_settings._parsed_overwrite_resources, SLURM["set-resources"]
+        workflow.resource_settings._parsed_overwrite_resources,
+        SLURM.get("set-resources", {}),
     )
 
 
