@@ -70,7 +70,7 @@ rule measure_efficiency:
     conda:
         "../envs/sspipe.yaml"
     params:
-        folder=ROOT,
+        folder=subpath(output[0], ancestor=2),
     shell:
         "python -m sspipe efficiency --folder {params.folder:q} --out {output:q} > {log:q} 2>&1"
 

@@ -1,0 +1,32 @@
+"""The forms that flags come in."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+Parser = argparse.ArgumentParser
+# Adds a sub-command: its name, its function as `module:name`, and what it does.
+StageAdder = Callable[..., Parser]
+
+
+def path(parser: Parser, flag: str, what: str, required: bool = True) -> None:
+    """Adds a flag that takes a path."""
+    parser.add_argument(flag, type=Path, required=required, help=what)
+
+
+def paths(parser: Parser, flag: str, what: str) -> None:
+    """Adds a flag that takes one path or more."""
+    parser.add_argument(flag, type=Path, nargs="+", required=True, help=what)
+
+
+def number(parser: Parser, flag: str, what: str, kind: type = float, required: bool = True, **more: Any) -> None:
+    """Adds a flag that takes a number."""
+    parser.add_argument(flag, type=kind, required=required, help=what, **more)
+
+
+def numbers(parser: Parser, flag: str, what: str) -> None:
+    """Adds a flag that takes one number or more."""
+    parser.add_argument(flag, type=float, nargs="+", required=True, help=what)

@@ -1,0 +1,50 @@
+"""Tables and pages."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from sspipe.commands.flags import StageAdder, number, path, paths
+
+
+def add(stage: StageAdder) -> None:
+    """Adds the sub-commands."""
+    sub = stage("collect-scores", "report.tables:collect_scores", "one table of all runs' scores")
+    paths(sub, "--scores", "scores.json of every run")
+    paths(sub, "--trains", "train.json of every run")
+    path(sub, "--out", "scores.csv to write")
+
+    sub = stage("describe-tiles", "report.data_page:describe_tiles", "the data report")
+    path(sub, "--catalog", "catalog.parquet")
+    path(sub, "--catalog-report", "catalog.json")
+    path(sub, "--footprints", "footprints.parquet")
+    path(sub, "--manifest", "raw.json")
+    sub.add_argument("--title", required=True)
+    number(sub, "--min-area-px", "smaller buildings are not scored, px")
+    sub.add_argument("--synthetic", action="store_true", help="the data are synthetic")
+    path(sub, "--out", "catalog.html to write")
+
+    sub = stage("compare-variants", "report.page:compare_variants", "the comparison report")
+    path(sub, "--scores-csv", "table of all runs' scores")
+    for flag, what in (
+        ("--trains", "train.json of every run"),
+        ("--scores", "scores.json of every run"),
+        ("--probabilities", "probabilities.npy of every run"),
+        ("--leakages", "leakage audit of every split"),
+        ("--splits", "table of every split"),
+    ):
+        paths(sub, flag, what)
+    sub.add_argument("--looks", type=Path, nargs="*", default=(), help="looks.json of every run's map")
+    sub.add_argument("--tunings", type=Path, nargs="*", default=(), help="polygons.json of every run")
+    path(sub, "--efficiency", "efficiency.csv: what jobs asked for and used", required=False)
+    path(sub, "--catalog", "catalog.parquet")
+    path(sub, "--catalog-report", "catalog.json")
+    path(sub, "--raw", "unpacked folder")
+    path(sub, "--footprints", "footprints.parquet")
+    sub.add_argument("--settings", required=True, help="JSON text of the whole resolved configuration")
+    sub.add_argument("--title", required=True)
+    number(sub, "--panels", "test tiles shown", int)
+    sub.add_argument("--synthetic", action="store_true", help="the data are synthetic: not comparable with the paper")
+    number(sub, "--interior-threshold", "a pixel at or above it is building")
+    path(sub, "--out", "index.html to write")
+    path(sub, "--out-figures", "folder of figures and their data to write")
