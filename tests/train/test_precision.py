@@ -4,9 +4,11 @@ import pytest
 import torch
 
 from sspipe.errors import UserError
+from sspipe.train import precision
 from sspipe.train.precision import Device, Precision, choose_precision, device_facts
 
 CPU = Device("the CPU", None)
+BF16_CPU = Device("the CPU with AVX512-BF16", None, multiplies_bf16=True)
 P100 = Device("Tesla P100", (6, 0))
 V100 = Device("Tesla V100-SXM2-32GB", (7, 0))
 T4 = Device("Tesla T4", (7, 5))
@@ -17,6 +19,7 @@ B200 = Device("NVIDIA B200", (10, 0))
 
 ABLE = {
     CPU: {"fp32"},
+    BF16_CPU: {"fp32", "bf16"},
     P100: {"fp32"},
     V100: {"fp32", "fp16"},
     T4: {"fp32", "fp16"},
@@ -25,7 +28,8 @@ ABLE = {
     H200: {"fp32", "fp16", "bf16"},
     B200: {"fp32", "fp16", "bf16"},
 }
-AUTO = {CPU: "fp32", P100: "fp32", V100: "fp16", T4: "fp16", A100: "bf16", RTX: "bf16", H200: "bf16", B200: "bf16"}
+AUTO = dict.fromkeys((CPU, BF16_CPU, P100), "fp32")
+AUTO |= {V100: "fp16", T4: "fp16", A100: "bf16", RTX: "bf16", H200: "bf16", B200: "bf16"}
 
 
 @pytest.mark.parametrize("device", ABLE, ids=lambda device: device.name)
@@ -60,5 +64,7 @@ def test_autocast_computes_in_the_chosen_type_alone():
             assert (weight @ weight).dtype == dtype
 
 
-def test_a_cpu_has_no_capability():
-    assert device_facts(torch.device("cpu")) == CPU
+@pytest.mark.parametrize("flags", ["fpu avx2", "fpu avx512_bf16", "amx_bf16 fpu"])
+def test_a_cpu_has_no_capability_and_bf16_if_its_flags_say_so(flags, monkeypatch):
+    monkeypatch.setattr(precision, "_cpu_flags", lambda: set(flags.split()))
+    assert device_facts(torch.device("cpu")) == Device("the CPU", None, "bf16" in flags)
