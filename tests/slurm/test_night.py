@@ -5,6 +5,8 @@ import os
 import signal
 import subprocess
 import time
+from contextlib import suppress
+from pathlib import Path
 
 import pandas as pd
 import pytest
@@ -45,6 +47,18 @@ def uninterrupted(city, tmp_path_factory):
     done = night.snakemake(run.target)
     assert done.returncode == 0, done.stdout + done.stderr
     return run
+
+
+def launchers(night):
+    """Process ids of the launchers that run in this night's folder."""
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):  # gone meanwhile
+            words = (process / "cmdline").read_bytes().split(b"\0")
+            here = (process / "cwd").resolve() == night.folder.resolve()
+            if here and words[1:4] == [b"-m", b"sspipe", b"launch"]:
+                found.append(int(process.name))
+    return found
 
 
 def jobs_in_accounting(cluster, name=None):
@@ -120,7 +134,7 @@ def test_a_training_outlives_whatever_happens_to_the_cluster(cluster, night, uni
 
 
 def test_what_is_killed_on_the_login_node_is_attached_to_again(cluster, night):
-    night.longer("unet16_sar", 40)
+    night.longer("unet16_sar", EPOCHS)
     run, before = night.run_of("unet16_sar"), jobs_in_accounting(cluster)
 
     # Snakemake and its launcher, as when the login node goes down.
@@ -130,9 +144,19 @@ def test_what_is_killed_on_the_login_node_is_attached_to_again(cluster, night):
     os.killpg(first.pid, signal.SIGKILL)
     first.wait()
 
+    def attached(times):
+        return run.log.read_text().count("attached to Slurm job") >= times
+
+    # The launcher alone: its rule fails, the training does not.
+    second = night.start(run.target)
+    wait_until(lambda: attached(1), "a launcher", night, second)
+    (launcher,) = launchers(night)
+    os.kill(launcher, signal.SIGKILL)
+    assert second.wait() != 0
+
     # Snakemake alone: its launcher lives on, and the next one takes over from it.
     second = night.start(run.target)
-    wait_until(lambda: "attached to Slurm job" in run.log.read_text(), "the second launcher", night, second)
+    wait_until(lambda: attached(2), "the next launcher", night, second)
     second.kill()
     second.wait()
 
