@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,28 +13,42 @@ import sspipe
 from sspipe.files import whole_file
 from sspipe.report import style
 
-HERE = Path(__file__).parent
+TEMPLATES = Path(__file__).parent / "templates"
 
 
-def write_page(template: str, context: dict[str, Any], filters: dict[str, Any], out: Path) -> int:
+def write_page(
+    template: str,
+    context: dict[str, Any],
+    filters: dict[str, Any],
+    out: Path,
+    styles: Sequence[str] = ("page.css",),
+    scripts: Sequence[str] = (),
+) -> int:
     """Writes a page.
 
     Args:
-        template: its file name, in this folder.
-        context: what the template names, besides the style sheet, the colours and the version.
+        template: its file name, in `templates/`.
+        context: what the template names, besides the style sheets, the scripts, the colours and the version.
         filters: formatting functions of the template.
         out: the page.
+        styles: style sheets in `templates/`, in this order.
+        scripts: scripts in `templates/`, in this order.
 
     Returns:
         bytes written.
     """
     environment = Environment(
-        loader=FileSystemLoader(HERE), autoescape=True, undefined=StrictUndefined, trim_blocks=False, lstrip_blocks=True
+        loader=FileSystemLoader(TEMPLATES),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=False,
+        lstrip_blocks=True,
     )
     environment.filters |= filters
     html = environment.get_template(template).render(
-        # The style sheet is ours and holds quotes that must not be escaped.
-        css=Markup((HERE / "page.css").read_text()),
+        # Style sheets and scripts are ours and hold quotes that must not be escaped.
+        css=_together(styles),
+        script=_together(scripts),
         colours=Markup(_colour_variables()),
         version=sspipe.__version__,
         **context,
@@ -41,6 +56,10 @@ def write_page(template: str, context: dict[str, Any], filters: dict[str, Any], 
     with whole_file(Path(out)) as partial:
         partial.write_text(html)
     return len(html.encode())
+
+
+def _together(names: Sequence[str]) -> Markup:
+    return Markup("\n".join((TEMPLATES / name).read_text() for name in names))
 
 
 def _colour_variables() -> str:

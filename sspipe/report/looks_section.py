@@ -12,28 +12,29 @@ from sspipe.errors import UserError
 from sspipe.files import read_json
 from sspipe.report import wording
 from sspipe.report.results import RUN, Results
+from sspipe.report.section import Section
 
 SETTINGS = ("interior_threshold", "border_threshold", "min_area_px", "simplify_px")
 
 
-def looks_section(results: Results, looks: Sequence[Path], tunings: Sequence[Path]) -> dict[str, Any]:
-    """Gathers one look against all looks, and the settings of footprints.
+def looks_section(results: Results, looks: Sequence[Path]) -> Section | None:
+    """Gathers one look against all looks; None where there are no maps.
 
     Args:
         results: of the experiment.
         looks: looks.json of each run, or none where the maps were left out.
-        tunings: polygons.json of each run.
 
     Returns:
-        `looks`: one entry a split, with a sentence and a row for each variant (means over seeds); `tunings`: one row a
-        run. Both may be empty.
+        the section; `looks` of its content has one entry a split, with a sentence and a row for each variant (means
+        over seeds).
     """
-    return {"looks": _looks(results, looks), "tunings": _tunings(tunings)}
+    if not looks:
+        return None
+    content = {"looks": _looks(results, looks)}
+    return Section("looks", "Many looks", "Many looks at one place", "looks.html.jinja", content)
 
 
 def _looks(results: Results, paths: Sequence[Path]) -> list[dict[str, Any]]:
-    if not paths:
-        return []
     rows = []
     for path in paths:
         record = _record(path, ("split", "variant", "seed", "looks_per_place", "one_look", "all_looks"))
@@ -65,7 +66,8 @@ def _looks(results: Results, paths: Sequence[Path]) -> list[dict[str, Any]]:
     return parts
 
 
-def _tunings(paths: Sequence[Path]) -> list[dict[str, Any]]:
+def tuning_rows(paths: Sequence[Path]) -> list[dict[str, Any]]:
+    """How each run's footprints are made: one row a polygons.json."""
     rows = []
     for path in paths:
         record = _record(path, ("choice", "tuned"))

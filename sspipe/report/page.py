@@ -4,27 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 
 from sspipe.files import whole_folder
 from sspipe.log import say, warn
-from sspipe.report import comparison, figures, making, panel_section, plot_sections, wording
+from sspipe.report import comparison, wording
+from sspipe.report.answer_section import answer_section
 from sspipe.report.html import write_page
+from sspipe.report.leakage_section import leakage_section
+from sspipe.report.learning_section import learning_section
+from sspipe.report.look_section import look_section
 from sspipe.report.looks_section import looks_section
-from sspipe.report.results import Results, read_results
+from sspipe.report.making_section import making_section
+from sspipe.report.results import read_results
+from sspipe.report.table_section import table_section
 
 MAX_PAGE_BYTES = 15_000_000
-SECTIONS = (
-    ("answer", "The answer"),
-    ("table-1", "Table 1"),
-    ("leakage", "Leakage"),
-    ("learning", "Learning"),
-    ("looks", "Many looks"),
-    ("panels", "Test tiles"),
-    ("made", "How it was made"),
-)
 FILTERS = {
     "millions": wording.millions,
     "number": wording.number,
@@ -101,50 +97,24 @@ def compare_variants(
     with whole_folder(Path(out_figures)) as folder:
         table.to_csv(folder / "table_1.csv", index=False, lineterminator="\n")
         say("drawing figures")
+        sections = [
+            answer_section(results, table, gaps, kinds, synthetic, folder),
+            table_section(results, table, synthetic),
+            leakage_section(results, gaps, folder),
+            look_section(results, kinds, probabilities, raw, footprints, panels, interior_threshold, folder),
+            learning_section(results, folder),
+            looks_section(results, looks),
+            making_section(results, efficiency, tunings),
+        ]
         context = {
             "title": title,
             "synthetic": synthetic,
-            "sections": [(anchor, words) for anchor, words in SECTIONS if anchor != "looks" or looks],
-            "data": results.data,
+            "sections": [section for section in sections if section is not None],
+            "tile_count": results.data["tiles"],
             "variant_count": table["variant"].nunique(),
-            "splits": [_split_part(results, table, split, synthetic) for split in results.splits],
-            "gap_sentence": wording.gap_sentence(gaps, results.leakage),
-            "parameter_note": making.parameter_note(results.variants),
-            "many_seeds": bool((table["seeds"] > 1).any()),
-            "iou_threshold": results.config.score.iou_threshold,
-            "drawings": plot_sections.score_drawings(results, table, gaps, kinds, synthetic, folder),
-            "leakage": results.leakage.to_dict("records"),
-            "counts": figures.subset_counts(results.tiles).to_dict("records"),
-            "subsets": list(figures.SUBSET_WORDS),
-            "subset_words": figures.SUBSET_WORDS,
-            **plot_sections.learning_section(results, folder),
-            **panel_section.panel_section(
-                results, kinds, probabilities, raw, footprints, panels, interior_threshold, folder
-            ),
-            **looks_section(results, looks, tunings),
-            **making.making_section(results, efficiency),
+            "split_count": len(results.splits),
         }
         size = write_page("page.html.jinja", context, FILTERS, out)
         if size > MAX_PAGE_BYTES:
             warn(f"the page has {size / 1e6:.1f} MB, more than {MAX_PAGE_BYTES / 1e6:.0f}; set report.panels lower")
     say(f"report of {len(results.runs)} runs: {out} ({size / 1e6:.1f} MB)")
-
-
-def _split_part(results: Results, table: pd.DataFrame, split: str, synthetic: bool) -> dict[str, Any]:
-    rows = table[table["split"] == split]
-    radar = rows[(rows["role"] != "ceiling") & rows["f1"].notna()]
-    best = radar["f1"].idxmax() if len(radar) else None
-    if synthetic:
-        note = "The paper's numbers are from SpaceNet 6 and stand here only to show the form of its Table 1."
-    elif results.kind(split) == "random":
-        note = "The paper's numbers are from a random split as well (other tiles, one run)."
-    else:
-        note = "The paper's numbers are from a random split, so they do not compare with these."
-    return {
-        "name": split,
-        "sentence": wording.best_sentence(rows),
-        "paper_note": note,
-        "rows": [
-            {**row, "best": index == best} for index, row in rows.astype(object).where(rows.notna(), None).iterrows()
-        ],
-    }

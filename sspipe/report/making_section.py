@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,23 +10,25 @@ import yaml
 
 from sspipe.operate.efficiency import HEADER, cells, read_csv
 from sspipe.report import comparison, wording
+from sspipe.report.looks_section import tuning_rows
 from sspipe.report.results import Results
-from sspipe.variants import Variant
+from sspipe.report.section import Section
 
 # Rows of a table of problems that a reader may still look through.
 MAX_PROBLEMS = 200
 MAX_ABSENT = 20
 
 
-def making_section(results: Results, efficiency: Path | None) -> dict[str, Any]:
+def making_section(results: Results, efficiency: Path | None, tunings: Sequence[Path]) -> Section:
     """Gathers what the page says about how the experiment was made.
 
     Args:
         results: of the experiment.
         efficiency: efficiency.csv; None leaves its table out.
+        tunings: polygons.json of each run: how its footprints are made.
     """
     problems = results.data["footprints"]["problems"]
-    return {
+    content = {
         "data_facts": _data_facts(results.data),
         "problems": problems[:MAX_PROBLEMS],
         "problem_count": len(problems),
@@ -36,22 +38,9 @@ def making_section(results: Results, efficiency: Path | None) -> dict[str, Any]:
         "efficiency": [] if efficiency is None else [cells(row) for row in read_csv(efficiency)],
         "settings": yaml.safe_dump(results.settings, sort_keys=False, allow_unicode=True, width=100),
         "not_done": _not_done(results),
+        "tunings": tuning_rows(tunings),
     }
-
-
-def parameter_note(variants: Mapping[str, Variant]) -> str:
-    """Says how our parameter counts and the paper's belong together."""
-    text = (
-        "Parameters are counted in two ways: each weight once, and with the encoder counted twice, which is how a "
-        "common implementation's summary gives the paper's 44M for UNet16 (29.31M unique, 44.02M with the encoder "
-        "twice; our inference). The paper's 36M for the network without skip connections cannot be reproduced: with "
-        "the encoders counted twice it has 39.1M at full width, and 24.1M if each weight counts once."
-    )
-    widths = sorted({variant.model.width for variant in variants.values()})
-    if widths != [1.0]:
-        scaled = wording.listed([f"{width:g}" for width in widths])
-        text += f" The networks here have {scaled} times the paper's channels, so their counts are smaller."
-    return text
+    return Section("made", "How it was made", "How it was made", "making.html.jinja", content)
 
 
 def _data_facts(data: Mapping[str, Any]) -> list[tuple[str, str]]:

@@ -12,6 +12,7 @@ import pandas as pd
 from sspipe.log import say
 from sspipe.report import imagery, panels, style, wording
 from sspipe.report.results import Results
+from sspipe.report.section import Section
 
 # Panels of a split that is there for comparison, not for the answer.
 PANELS_OF_OTHER_SPLITS = 2
@@ -33,7 +34,7 @@ class Plan(NamedTuple):
     judge: str
 
 
-def panel_section(
+def look_section(
     results: Results,
     kinds: Mapping[str, str],
     probabilities: Sequence[Path],
@@ -42,7 +43,7 @@ def panel_section(
     count: int,
     threshold: float,
     folder: Path,
-) -> dict[str, Any]:
+) -> Section:
     """Reads the chosen tiles, writes their printed form into `folder`, and gives the page what it shows."""
     say("reading the tiles to be shown")
     plan = plan_panels(results, kinds, count)
@@ -60,11 +61,12 @@ def panel_section(
             data.append(panel.scores.assign(reason=panel.reason, buildings=panel.buildings))
             shown.append(_panel_context(panel))
     pd.concat(data, ignore_index=True).to_csv(folder / "panels.csv", index=False, lineterminator="\n")
-    return {
+    content = {
         "panels": shown,
         "panel_rule": _rule(plan),
         "outcomes": list(zip(imagery.OUTCOME_COLOURS[1:], imagery.OUTCOME_WORDS[1:], strict=True)),
     }
+    return Section("look", "Look", "Test tiles and what each variant makes of them", "look.html.jinja", content)
 
 
 def plan_panels(results: Results, kinds: Mapping[str, str], count: int) -> list[Plan]:
