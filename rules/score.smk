@@ -7,10 +7,12 @@ rule score_polygons:
         probabilities=f"{ROOT}/predict/{RUN}/probabilities.npy",
         catalog=f"{ROOT}/catalog.parquet",
         footprints=f"{ROOT}/footprints.parquet",
+        packs=manifests(),
     output:
         scores=f"{ROOT}/score/{RUN}/scores.json",
         tiles=f"{ROOT}/score/{RUN}/tiles.parquet",
         buildings=f"{ROOT}/score/{RUN}/buildings.parquet",
+        reliability=f"{ROOT}/score/{RUN}/reliability.csv",
     log:
         f"{ROOT}/logs/score_polygons/{RUN}.log",
     benchmark:
@@ -30,11 +32,12 @@ rule score_polygons:
     shell:
         "python -m sspipe score-polygons --submission {input.submission:q} --truth {params.truth:q}"
         " --catalog {input.catalog:q} --footprints {input.footprints:q} --probabilities {input.probabilities:q}"
-        " --interior-threshold {params.interior_threshold} --iou-threshold {params.iou_threshold}"
+        " --packs {input.packs:q} --interior-threshold {params.interior_threshold} --iou-threshold {params.iou_threshold}"
         " --min-area-px {params.min_area_px} --boundary-px {params.boundary_px}"
         " --area-edges-m2 {params.area_edges_m2} --height-edges-m {params.height_edges_m}"
         " --bootstrap-samples {params.bootstrap_samples} {params.block}"
-        " --out-scores {output.scores:q} --out-tiles {output.tiles:q} --out-buildings {output.buildings:q} > {log:q} 2>&1"
+        " --out-scores {output.scores:q} --out-tiles {output.tiles:q} --out-buildings {output.buildings:q}"
+        " --out-reliability {output.reliability:q} > {log:q} 2>&1"
 
 
 rule check_against_solaris:

@@ -26,6 +26,7 @@ def add(stage: StageAdder) -> None:
         ("--probabilities", "probabilities.npy"),
     ):
         path(sub, flag, what)
+    paths(sub, "--packs", "manifest.json of every shard")
     number(sub, "--interior-threshold", "a pixel at or above it is building")
     number(sub, "--iou-threshold", "a match needs a larger IoU")
     number(sub, "--min-area-px", "smaller buildings are left out, px")
@@ -37,6 +38,7 @@ def add(stage: StageAdder) -> None:
     path(sub, "--out-scores", "scores.json to write")
     path(sub, "--out-tiles", "tiles.parquet to write")
     path(sub, "--out-buildings", "buildings.parquet to write")
+    path(sub, "--out-reliability", "reliability.csv to write")
 
     sub = stage("compare-scores", "score.comparison:compare_scores", "every variant against a baseline, over seeds")
     paths(sub, "--scores", "scores.json of every run, with its tables beside it")

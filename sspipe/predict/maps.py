@@ -15,15 +15,13 @@ from rasterio.features import shapes
 
 from sspipe.files import read_json, scratch_folder, whole_file
 from sspipe.log import progress, say
-from sspipe.pack.orientation import restore
 from sspipe.predict.gdal_tools import build_cog
+from sspipe.predict.imaged import imaged_pixels
 from sspipe.predict.mosaic import Block, Grid, Sums, blocks_of, grid_over, look_at, tiles_on
 from sspipe.predict.polygons import CRS, open_probabilities, read_tile, tile_places, tile_transform, write_geoparquet
-from sspipe.train.dataset import PackedTiles
 
 BANDS = ("interior", "border", "looks")
 NO_DATA = -1.0
-TILES_MAPPED = 64
 
 
 def mosaic_predictions(
@@ -58,7 +56,8 @@ def mosaic_predictions(
     view = read_json(Path(probabilities).with_suffix(".json"))["view"]
     places = tile_places(catalog, tile_ids)
     grid = grid_over(places)
-    valid = _pixels_with_data(packs, tile_ids, view)
+    seen = progress(imaged_pixels(packs, tile_ids, view), "pixels with data: tiles", len(tile_ids))
+    valid = [np.packbits(each, axis=1) for each in seen]
     say(f"mosaic of {len(tile_ids)} tiles: {grid.rows} x {grid.columns} px of {grid.pixel_m:g} m")
     with scratch_folder(Path(out)) as scratch, whole_file(Path(out)) as partial:
         parts = []
@@ -78,22 +77,6 @@ def mosaic_predictions(
     with whole_file(Path(out_looks)) as partial:
         write_geoparquet(_looks_table(valid, places), partial)
     say(f"mosaic -> {out}")
-
-
-def _pixels_with_data(packs: Sequence[Path], tile_ids: Sequence[str], view: str) -> list[np.ndarray]:
-    """Which pixels of each tile have data in some band, in its own grid: (S, ceil(S / 8)) uint8, packed bits."""
-    packed = []
-    for first in progress(range(0, len(tile_ids), TILES_MAPPED), "pixels with data: tiles"):
-        # Opened anew for some tiles at a time: pages of a map that stays open count as the process's memory.
-        tiles = PackedTiles(packs, tile_ids[first : first + TILES_MAPPED])
-        for sample in range(len(tiles)):
-            image = tiles.row(sample, "eo" if view == "eo" else "sar")
-            upright = restore(image, tiles.orientation(sample), tiles.orientation_rule, tiles.size_px)
-            found = upright[0] != 0
-            if not found.all():  # the other bands are read only where the first leaves a doubt
-                found = (upright != 0).any(axis=0)
-            packed.append(np.packbits(found, axis=1))
-    return packed
 
 
 def _write_part(path: Path, grid: Grid, block: Block, sums: Sums) -> None:

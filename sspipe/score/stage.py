@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import geopandas as gpd
@@ -13,12 +13,14 @@ from sspipe.data.spacenet_csv import read_spacenet_csv
 from sspipe.errors import UserError
 from sspipe.files import read_json, read_table, whole_file, write_json
 from sspipe.log import progress, say
-from sspipe.predict.polygons import open_probabilities, tile_transform
+from sspipe.predict.imaged import imaged_pixels
+from sspipe.predict.polygons import open_probabilities, read_tile, tile_transform
 from sspipe.score.breakdowns import recall_by, scores_by
 from sspipe.score.input_checks import extent_of, refuse_other_frames, repeated_ids, warn_of_repeated_ids
 from sspipe.score.measures import summarize
 from sspipe.score.outcome import building_table, image_table, match_and_measure
 from sspipe.score.pixels import building_mask, pixel_overlap, tile_iou
+from sspipe.score.reliability import Reliability, expected_calibration_error
 
 TILES_NAMED = 5
 OF_CATALOG = ["tile_id", "strip", "orientation", "easting_m", "northing_m", "size_px", "pixel_m"]
@@ -31,6 +33,7 @@ def score_polygons(
     catalog: Path,
     footprints: Path,
     probabilities: Path,
+    packs: Sequence[Path],
     interior_threshold: float,
     iou_threshold: float,
     min_area_px: float,
@@ -42,10 +45,11 @@ def score_polygons(
     out_scores: Path,
     out_tiles: Path,
     out_buildings: Path,
+    out_reliability: Path,
 ) -> None:
     """Stage: scores one variant's predictions on its test tiles.
 
-    scores.json; every number in it follows from the two tables, and null is undefined:
+    scores.json; every number in it follows from the three tables, and null is undefined:
         split, variant, seed: whose predictions these are; tiles: number of test tiles.
         tp, fp, fn: matched proposals, other proposals, missed buildings, summed over tiles (SpaceNet metric).
         precision, recall, f1: of those sums (micro); 0 where undefined, as solaris has it.
@@ -60,6 +64,8 @@ def score_polygons(
         bootstrap_over: `tiles`, or `blocks` of ground of block_m x block_m; bootstrap_units: how many there are.
         recall_by_area_m2, recall_by_height_m: see `sspipe.score.breakdowns.recall_by`.
         by_orientation, by_strip: see `sspipe.score.breakdowns.scores_by`.
+        expected_calibration_error: how far the interior probabilities are from the share of building, in the mean
+            of pixels (`sspipe.score.reliability`); imaged_pixels: how many those are.
         iou_threshold, min_area_px, boundary_px, bootstrap_samples, block_m: the settings.
     tiles.parquet: one row per test tile: tile_id, strip, orientation, block (its unit of the bootstrap), tp, fp, fn,
         f1, matched_iou_sum and boundary_iou_sum over its matched pairs, tp_50 to tp_95 at other thresholds,
@@ -68,6 +74,9 @@ def score_polygons(
         or `proposal`, area_px, area_m2, confidence (NaN for truth), iou (of a proposal with the best building free at
         its turn, of a building the largest with a proposal that chose it), matched, partner_id (whom it is matched
         with; missing if none), boundary_iou (NaN if unmatched), height_m (NaN for proposals).
+    reliability.csv: one row for each twentieth of 0 to 1: low, high, pixels (imaged pixels of all test tiles, in the
+        view that was predicted from, whose interior probability lies there), mean_probability, building_share; the
+        last two are blank where there is no pixel.
 
     Args:
         submission: submission.csv of extract_polygons.
@@ -75,6 +84,7 @@ def score_polygons(
         catalog: catalog.parquet.
         footprints: footprints.parquet, in map coordinates, for pixel IoU.
         probabilities: the npy; the json beside it names the test tiles.
+        packs: `manifest.json` of every packed shard: which pixels were imaged.
         interior_threshold: a pixel at or above it is predicted building.
         iou_threshold: a match needs a larger IoU.
         min_area_px: smaller buildings are left out, px.
@@ -86,12 +96,14 @@ def score_polygons(
         out_scores: scores.json.
         out_tiles: tiles.parquet.
         out_buildings: buildings.parquet.
+        out_reliability: reliability.csv.
 
     Raises:
-        UserError: there is no test tile, or a tile is missing from the truth, the submission or the catalog.
+        UserError: there is no test tile, a tile is missing from the truth, the submission, the catalog or the packs,
+            or a probability is none.
     """
     described = read_json(Path(probabilities).with_suffix(".json"))
-    predicted, tile_ids = open_probabilities(probabilities)
+    _, tile_ids = open_probabilities(probabilities)
     places = _places(catalog, tile_ids, block_m)
     buildings = read_spacenet_csv(truth, images=tile_ids)
     proposals = read_spacenet_csv(submission)
@@ -112,7 +124,8 @@ def score_polygons(
     )
     tiles = places[["strip", "orientation", "block"]].reset_index()
     tiles = tiles.merge(image_table(outcome).rename(columns={"image_id": "tile_id"}), on="tile_id", validate="1:1")
-    overlap = _pixel_overlaps(predicted, tile_ids, places, footprints, interior_threshold)
+    imaged = imaged_pixels(packs, tile_ids, described["view"])
+    overlap, reliability = _score_pixels(probabilities, imaged, places, footprints, interior_threshold)
     tiles["pixel_intersection"], tiles["pixel_union"] = overlap.T
     tiles["pixel_iou"] = tile_iou(*overlap.T)
     listed = building_table(outcome, buildings, proposals).rename(columns={"image_id": "tile_id"})
@@ -125,6 +138,8 @@ def score_polygons(
         **summarize(tiles, bootstrap_samples, units),
         "bootstrap_over": "tiles" if block_m is None else "blocks",
         **breakdowns(tiles, listed, area_edges_m2, height_edges_m, bootstrap_samples),
+        "expected_calibration_error": expected_calibration_error(reliability),
+        "imaged_pixels": int(reliability["pixels"].sum()),
         "iou_threshold": iou_threshold,
         "min_area_px": min_area_px,
         "boundary_px": boundary_px,
@@ -135,6 +150,8 @@ def score_polygons(
         tiles.to_parquet(partial, index=False)
     with whole_file(out_buildings) as partial:
         listed.to_parquet(partial, index=False)
+    with whole_file(out_reliability) as partial:
+        reliability.to_csv(partial, index=False)
     write_json(out_scores, scores)
     over = f"{scores['bootstrap_units']} {scores['bootstrap_over']}"
     say(
@@ -197,20 +214,29 @@ def _places(catalog: Path, tile_ids: list[str], block_m: float | None) -> pd.Dat
     return places.assign(block=[f"{x}_{y}" for x, y in zip(column, row, strict=True)])
 
 
-def _pixel_overlaps(
-    predicted: np.ndarray, tile_ids: list[str], places: pd.DataFrame, footprints: Path, interior_threshold: float
-) -> np.ndarray:
-    """Intersection and union of building pixels, tile by tile: (N, 2) int64."""
+def _score_pixels(
+    probabilities: Path,
+    imaged: Iterable[np.ndarray],
+    places: pd.DataFrame,
+    footprints: Path,
+    interior_threshold: float,
+) -> tuple[np.ndarray, pd.DataFrame]:
+    """Intersection and union of building pixels, tile by tile, (N, 2) int64; and the table of reliability."""
     table = gpd.read_parquet(footprints, columns=["tile_id", "geometry"])
-    table = table[table["tile_id"].isin(tile_ids)]
+    table = table[table["tile_id"].isin(places.index)]
     of_tile = {tile_id: group.geometry for tile_id, group in table.groupby("tile_id")}
-    overlap = np.zeros((len(tile_ids), 2), np.int64)
-    for row, place in enumerate(progress(places.itertuples(), "pixel IoU", len(places))):
+    overlap, reliability = np.zeros((len(places), 2), np.int64), Reliability()
+    tiles = progress(zip(places.itertuples(), imaged, strict=True), "pixel IoU", len(places))
+    for row, (place, with_data) in enumerate(tiles):
         transform = tile_transform(place.easting_m, place.northing_m, place.pixel_m)
-        interior = np.asarray(predicted[row, 0], np.float32)
+        interior = read_tile(probabilities, row)[0].astype(np.float32)
         true = building_mask(of_tile.get(place.Index, ()), transform, interior.shape[0])
         overlap[row] = pixel_overlap(interior >= interior_threshold, true)
-    return overlap
+        try:
+            reliability.add(interior, true, with_data)
+        except ValueError as error:
+            raise UserError(f"{probabilities}: tile {place.Index}: {error}; train and predict this run again") from None
+    return overlap, reliability.table()
 
 
 def _same_tiles(path: Path, rows: pd.DataFrame, tile_ids: list[str]) -> None:

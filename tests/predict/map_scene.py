@@ -13,12 +13,11 @@ import shapely
 
 from sspipe.files import write_json
 from sspipe.pack.masks import tile_masks
-from sspipe.pack.orientation import orient
 from sspipe.predict.map_polygons import extract_map_polygons
 from sspipe.predict.maps import mosaic_predictions
 from sspipe.predict.polygons import extract_polygons
 from sspipe.score.looks import score_looks
-from tests.packed_tiles import file_entries
+from tests.predict.packs import write_sar_pack
 
 SIZE, PADDED, PIXEL_M = 90, 96, 0.5
 SIDE_M = SIZE * PIXEL_M
@@ -123,24 +122,8 @@ def write_map_scene(folder: Path, no_data_px: int = 0) -> MapScene:
     identity = {"split": "spatial", "variant": "perfect", "seed": 0, "subset": "test", "view": "sar"}
     write_json(folder / "probabilities.json", {**identity, "tile_ids": tile_ids})
     write_json(folder / "polygons.json", {"choice": SETTINGS})
-    _write_pack(folder / "pack", tile_ids, no_data_px)
+    imaged = {tile_id: np.ones((SIZE, SIZE), bool) for tile_id in tile_ids}
+    for tile_id in tile_ids[:-1]:
+        imaged[tile_id][:no_data_px] = False
+    write_sar_pack(folder / "pack", imaged, PADDED)
     return MapScene(folder, tile_ids)
-
-
-def _write_pack(folder: Path, tile_ids: list[str], no_data_px: int) -> None:
-    """A shard of turned and padded tiles."""
-    folder.mkdir()
-    orientation = [number % 2 for number in range(len(tile_ids))]
-    sar = np.zeros((len(tile_ids), 4, PADDED, PADDED), np.float16)
-    for number, turned in enumerate(orientation):
-        image = np.full((4, SIZE, SIZE), 30, np.float16)
-        image[0] = 0  # one band without a value is no hole in the data
-        if number < len(tile_ids) - 1:
-            image[:, :no_data_px] = 0
-        sar[number, :, :SIZE, :SIZE] = orient(image, turned, "rotate180")
-    np.save(folder / "sar.npy", sar)
-    pd.DataFrame({"tile_id": tile_ids, "row": range(len(tile_ids)), "orientation": orientation}).to_parquet(
-        folder / "tiles.parquet"
-    )
-    about = {"size_px": SIZE, "padded_px": PADDED, "orientation": "rotate180", "files": file_entries(folder)}
-    write_json(folder / "manifest.json", {"shard": 0, "shards": 1, "tiles": len(tile_ids), **about})

@@ -20,6 +20,7 @@ from shapely.geometry import box
 from sspipe.config import Config, load_config
 from sspipe.operate.efficiency import as_csv, measured
 from sspipe.report.imagery import truth_mask
+from sspipe.score.reliability import Reliability
 
 REPOSITORY = Path(__file__).parents[2]
 PIXEL_M = 0.5
@@ -304,13 +305,14 @@ class _Run:
         by_id = {tile.tile_id: tile for tile in catalog.itertuples()}
         size = self.config.tiles.size_px
         probabilities = np.zeros((len(test), 2, size, size), dtype=np.float16)
-        rows = []
+        rows, reliability = [], Reliability()
         for place, tile_id in enumerate(test):
             truth = truth_of(footprints, by_id[tile_id])
             noise = ndimage.gaussian_filter(rng.normal(0, 1, truth.shape), size / 24)
             noise *= 1.6 * (1.05 - self.skill) / noise.std()
             seen = self.skill * ndimage.gaussian_filter(truth.astype(float), size / 50) + 0.6 * noise
             probabilities[place, 0] = np.clip(seen, 0, 1)
+            reliability.add(probabilities[place, 0], truth, np.ones(truth.shape, bool))
             predicted = probabilities[place, 0] >= 0.5
             both, either = int((predicted & truth).sum()), int((predicted | truth).sum())
             wanted = int((footprints["tile_id"] == tile_id).sum())
@@ -322,6 +324,7 @@ class _Run:
         np.save(folder / "probabilities.npy", probabilities)
         record = {**self.key, "view": self.config.variants[self.variant].test_view, "tile_ids": test, "size_px": size}
         (folder / "probabilities.json").write_text(json.dumps(record))
+        reliability.table().to_csv(self.folder("score") / "reliability.csv", index=False)
         names = ["tile_id", "tp", "fp", "fn", "f1", "pixel_intersection", "pixel_union", "pixel_iou"]
         return self._write_scores(pd.DataFrame(rows, columns=names)), folder / "probabilities.npy"
 

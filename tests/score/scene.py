@@ -13,8 +13,9 @@ import shapely
 from rasterio.features import rasterize
 
 from sspipe.score.stage import score_polygons
+from tests.predict.packs import write_sar_pack
 
-SIZE = 48
+SIZE, PADDED = 48, 64
 PIXEL_M = 0.5
 SETTINGS = {"iou_threshold": 0.5, "min_area_px": 20}
 
@@ -32,6 +33,7 @@ class Scene:
             "catalog": self.folder / "catalog.parquet",
             "footprints": self.folder / "footprints.parquet",
             "probabilities": self.folder / "probabilities.npy",
+            "packs": [self.folder / "pack" / "manifest.json"],
             "interior_threshold": 0.5,
             **SETTINGS,
             "boundary_px": 1,
@@ -42,13 +44,18 @@ class Scene:
             "out_scores": self.folder / "scores.json",
             "out_tiles": self.folder / "tiles.parquet",
             "out_buildings": self.folder / "buildings.parquet",
+            "out_reliability": self.folder / "reliability.csv",
         }
         score_polygons(**{**arguments, **changed})
         return json.loads((self.folder / "scores.json").read_text())
 
 
 def write_scene(
-    folder: Path, truth: dict[str, list], predicted: dict[str, list], others: tuple[str, ...] = ()
+    folder: Path,
+    truth: dict[str, list],
+    predicted: dict[str, list],
+    others: tuple[str, ...] = (),
+    imaged: dict[str, np.ndarray] | None = None,
 ) -> Scene:
     """Writes a scene.
 
@@ -57,6 +64,7 @@ def write_scene(
         truth: buildings of each test tile, pixel polygons.
         predicted: what is predicted, perfectly sharp, of each test tile.
         others: tiles of the truth's file that are not test tiles.
+        imaged: (SIZE, SIZE) bool of tiles that do not have data everywhere.
     """
     tile_ids = list(truth)
     eastings = {tile_id: 594000.0 + 100 * number for number, tile_id in enumerate([*tile_ids, *others])}
@@ -92,8 +100,11 @@ def write_scene(
         if predicted[tile_id]:
             masks[row, 0] = rasterize(predicted[tile_id], (SIZE, SIZE), dtype=np.uint8)
     np.save(folder / "probabilities.npy", masks)
-    described = {"split": "spatial", "variant": "ss_rsc", "seed": 1, "tile_ids": tile_ids, "size_px": SIZE}
+    described = {"split": "spatial", "variant": "ss_rsc", "seed": 1, "view": "sar"}
+    described |= {"tile_ids": tile_ids, "size_px": SIZE}
     (folder / "probabilities.json").write_text(json.dumps(described))
+    everywhere = {tile_id: np.ones((SIZE, SIZE), bool) for tile_id in tile_ids}
+    write_sar_pack(folder / "pack", everywhere | (imaged or {}), PADDED)
     claims = [
         (tile_id, number, shape.wkt, 1.0)
         for tile_id in tile_ids
