@@ -11,7 +11,7 @@ from sspipe.files import whole_folder
 from sspipe.log import say, warn
 from sspipe.report import comparison, wording
 from sspipe.report.answer_section import answer_section
-from sspipe.report.html import write_page
+from sspipe.report.html import TEMPLATES, write_page
 from sspipe.report.leakage_section import leakage_section
 from sspipe.report.learning_section import learning_section
 from sspipe.report.look_section import look_section
@@ -21,6 +21,8 @@ from sspipe.report.results import read_results
 from sspipe.report.table_section import table_section
 
 MAX_PAGE_BYTES = 15_000_000
+STYLES = [name for name in ("page.css", "viewer.css") if (TEMPLATES / name).is_file()]
+SCRIPTS = [name for name in ("table.js", "viewer.js") if (TEMPLATES / name).is_file()]
 FILTERS = {
     "millions": wording.millions,
     "number": wording.number,
@@ -114,7 +116,7 @@ def compare_variants(
             "variant_count": table["variant"].nunique(),
             "split_count": len(results.splits),
         }
-        size = write_page("page.html.jinja", context, FILTERS, out)
+        size = write_page("page.html.jinja", context, FILTERS, out, STYLES, SCRIPTS)
         if size > MAX_PAGE_BYTES:
             warn(f"the page has {size / 1e6:.1f} MB, more than {MAX_PAGE_BYTES / 1e6:.0f}; set report.panels lower")
     say(f"report of {len(results.runs)} runs: {out} ({size / 1e6:.1f} MB)")
