@@ -7,8 +7,9 @@ import pytest
 
 from tests.packed_tiles import packed
 from tests.s3.store import store
+from tests.workflow.checkout import finished
 
-__all__ = ["packed", "store"]
+__all__ = ["finished", "packed", "store"]
 
 # Two workers share two cores: each test process computes on one, or they slow each other down many times over.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
