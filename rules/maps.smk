@@ -50,10 +50,12 @@ rule map_footprints:
     params:
         iou_threshold=CONFIG.score.iou_threshold,
         min_area_px=CONFIG.score.min_area_px,
+        block_m=CONFIG.score.block_m,
+        bootstrap_samples=CONFIG.score.bootstrap_samples,
     shell:
         "(python -m sspipe extract-map-polygons --mosaic {input.mosaic:q} --settings {input.settings:q}"
         " --block-px {resources.block_px} --out-parquet {output.parquet:q} --out-gpkg {output.gpkg:q}"
         " && python -m sspipe score-looks --probabilities {input.probabilities:q} --catalog {input.catalog:q}"
         " --footprints {input.footprints:q} --polygons {input.polygons:q} --map-polygons {output.parquet:q}"
         " --looks {input.looks:q} --iou-threshold {params.iou_threshold} --min-area-px {params.min_area_px}"
-        " --out {output.scores:q}) > {log:q} 2>&1"
+        " --block-m {params.block_m} --bootstrap-samples {params.bootstrap_samples} --out {output.scores:q}) > {log:q} 2>&1"

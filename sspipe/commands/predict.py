@@ -70,4 +70,6 @@ def add(stage: StageAdder) -> None:
         path(sub, flag, what)
     number(sub, "--iou-threshold", "a match needs a larger IoU")
     number(sub, "--min-area-px", "smaller buildings are left out, px")
+    number(sub, "--block-m", "side of the blocks that are resampled, m")
+    number(sub, "--bootstrap-samples", "resamples for the intervals", int)
     path(sub, "--out", "looks.json to write")

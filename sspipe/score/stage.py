@@ -21,6 +21,7 @@ from sspipe.score.measures import summarize
 from sspipe.score.outcome import building_table, image_table, match_and_measure
 from sspipe.score.pixels import building_mask, pixel_overlap, tile_iou
 from sspipe.score.reliability import Reliability, expected_calibration_error
+from sspipe.score.uncertainty import ground_blocks
 
 TILES_NAMED = 5
 OF_CATALOG = ["tile_id", "strip", "orientation", "easting_m", "northing_m", "size_px", "pixel_m"]
@@ -209,9 +210,8 @@ def _places(catalog: Path, tile_ids: list[str], block_m: float | None) -> pd.Dat
     if block_m is None:
         return places.assign(block=tile_ids)
     half = places["size_px"] * places["pixel_m"] / 2
-    column = np.floor((places["easting_m"] + half) / block_m).astype(int)
-    row = np.floor((places["northing_m"] - half) / block_m).astype(int)
-    return places.assign(block=[f"{x}_{y}" for x, y in zip(column, row, strict=True)])
+    centre = places["easting_m"] + half, places["northing_m"] - half
+    return places.assign(block=ground_blocks(*centre, block_m))
 
 
 def _score_pixels(

@@ -90,6 +90,21 @@ def resampled_sums(values: np.ndarray, units: ArrayLike | None, *, samples: int,
     return np.concatenate([weights @ sums for weights in resample_weights(count, samples, seed)])
 
 
+def ground_blocks(easting_m: ArrayLike, northing_m: ArrayLike, block_m: float) -> np.ndarray:
+    """Names the blocks of ground that places lie in: whole multiples of `block_m` on the map's grid.
+
+    Args:
+        easting_m: (N,) of each place.
+        northing_m: (N,) of each place.
+        block_m: side of a block.
+
+    Returns:
+        (N,) object, `{column}_{row}`.
+    """
+    column, row = (np.floor(np.asarray(values, np.float64) / block_m).astype(int) for values in (easting_m, northing_m))
+    return np.array([f"{x}_{y}" for x, y in zip(column, row, strict=True)], dtype=object)
+
+
 def interval(scores: np.ndarray, level: float = LEVEL) -> tuple[float | None, float | None]:
     """Percentile interval of resampled scores; NaN (undefined there) is passed over, None if nothing is left."""
     scores = scores[np.isfinite(scores)]

@@ -67,7 +67,7 @@ class MapScene:
         )
         return gpd.read_parquet(self.folder / "map.parquet")
 
-    def score_looks(self) -> dict:
+    def score_looks(self, block_m: float = 20) -> dict:
         extract_polygons(
             probabilities=self.folder / "probabilities.npy",
             catalog=self.folder / "catalog.parquet",
@@ -85,6 +85,8 @@ class MapScene:
             looks=self.folder / "looks.parquet",
             iou_threshold=0.5,
             min_area_px=20,
+            block_m=block_m,
+            bootstrap_samples=200,
             out=self.folder / "looks.json",
         )
         return json.loads((self.folder / "looks.json").read_text())
