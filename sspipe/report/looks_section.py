@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ from sspipe.files import read_json
 from sspipe.report import wording
 from sspipe.report.results import RUN, Results
 from sspipe.report.section import Section
+from sspipe.score.looks import SIDES, blocks_of_record, look_intervals
 
 SETTINGS = ("interior_threshold", "border_threshold", "min_area_px", "simplify_px")
 
@@ -35,35 +36,57 @@ def looks_section(results: Results, looks: Sequence[Path]) -> Section | None:
 
 
 def _looks(results: Results, paths: Sequence[Path]) -> list[dict[str, Any]]:
-    rows = []
-    for path in paths:
-        record = _record(path, ("split", "variant", "seed", "looks_per_place", "one_look", "all_looks"))
-        rows.append(
-            {
-                **{key: record[key] for key in RUN},
-                "looks_per_place": record["looks_per_place"],
-                **{f"one_{key}": record["one_look"][key] for key in ("f1", "precision", "recall", "buildings")},
-                **{f"all_{key}": record["all_looks"][key] for key in ("f1", "precision", "recall", "buildings")},
-            }
-        )
-    table = results.runs[[*RUN, "title"]].merge(pd.DataFrame(rows), on=RUN)
+    keys = (*RUN, "looks_per_place", *SIDES, "difference", "blocks", "block_m", "bootstrap_samples")
+    records = pd.DataFrame(
+        [{key: value for key, value in _record(path, keys).items() if key in keys} for path in paths]
+    )
+    table = results.runs[[*RUN, "title"]].merge(records, on=RUN)
     parts = []
     for split, of_split in table.groupby("split", sort=False):
-        means = of_split.drop(columns="seed").groupby(["variant", "title"], sort=False).mean(numeric_only=True)
-        gained = int((means["all_f1"] > means["one_f1"]).sum())
-        gain = (means["all_f1"] - means["one_f1"]).mean()
-        parts.append(
-            {
-                "name": split,
-                "sentence": (
-                    f"On average {means['looks_per_place'].mean():.1f} tiles show a place of the test area. Taken "
-                    f"together they give a higher F1 than one at a time for {gained} of {len(means)} variants; the "
-                    f"mean change is {wording.signed(gain)}."
-                ),
-                "rows": means.reset_index().to_dict("records"),
-            }
-        )
+        variants = of_split.groupby(["variant", "title"], sort=False)
+        rows = [{"variant": variant, "title": title, **_over_seeds(runs)} for (variant, title), runs in variants]
+        depth, block_m = of_split["looks_per_place"].mean(), of_split["block_m"].iloc[0]
+        parts.append({"name": split, "sentence": _sentence(rows, depth, block_m), "rows": rows})
     return parts
+
+
+def _over_seeds(runs: pd.DataFrame) -> dict[str, Any]:
+    """One variant's row: means over its seeds, with the intervals of these means."""
+    bounds = look_intervals(
+        [blocks_of_record({"blocks": blocks}) for blocks in runs["blocks"]], int(runs["bootstrap_samples"].iloc[0])
+    )
+    row: dict[str, Any] = {}
+    for side, short in zip(SIDES, ("one", "all"), strict=True):
+        means = pd.DataFrame(list(runs[side]))[["f1", "precision", "recall", "buildings"]].mean()
+        row |= {f"{short}_{name}": value for name, value in means.items()}
+        row[f"{short}_f1_bounds"] = _bracketed(bounds[side], wording.number)
+    difference = bounds["difference"]
+    row |= {f"difference_{name}": value for name, value in difference.items()}
+    row["difference_f1_text"] = wording.signed(row["all_f1"] - row["one_f1"])
+    row["difference_f1_bounds"] = _bracketed(difference, wording.signed)
+    return row
+
+
+def _bracketed(bounds: dict[str, Any], words: Callable[[float], str]) -> str:
+    """`[0.401, 0.463]`; nothing where there is no interval."""
+    low, high = bounds["f1_low"], bounds["f1_high"]
+    return "" if low is None else f"[{words(low)}, {words(high)}]"
+
+
+def _sentence(rows: Sequence[dict[str, Any]], looks_per_place: float, block_m: float) -> str:
+    """Says what many looks gain on one split, and for how many variants that is more than chance."""
+    gains = pd.DataFrame(rows)[["difference_f1", "difference_f1_low", "difference_f1_high"]].astype(float)
+    gained, lost = (int(clear.sum()) for clear in (gains["difference_f1_low"] > 0, gains["difference_f1_high"] < 0))
+    unclear = len(gains) - gained - lost
+    text = f"On average {looks_per_place:.1f} tiles show a place of the test area. "
+    if gains["difference_f1_low"].isna().any():
+        return text + "All that is counted lies in one block of ground, so nothing says how sure the differences are."
+    return text + (
+        f"For {gained} of {len(gains)} variants all looks together have a clearly higher F1 than one at a time, for "
+        f"{lost} a clearly lower one; for {unclear} the two are not distinguishable: the 95 % interval of the "
+        f"difference, over blocks of {block_m:g} m, holds 0. The mean difference is "
+        f"{wording.signed(gains['difference_f1'].mean())}."
+    )
 
 
 def tuning_rows(paths: Sequence[Path]) -> list[dict[str, Any]]:

@@ -3,15 +3,30 @@
 import json
 import re
 
+import numpy as np
 import pytest
 
 from sspipe.errors import UserError
 from sspipe.report.page import compare_variants
+from sspipe.score.looks import SIDES, blocks_of_record, look_intervals, scores_of
 from tests.report.fake_results import make_fake_results
 
+BLOCKS = 12
 
-def one_side(f1, buildings):
-    return {"f1": f1, "precision": f1 + 0.1, "recall": f1 - 0.1, "buildings": buildings, "tp": 1, "fp": 1, "fn": 1}
+
+def look_record(key):
+    """A looks.json: of each block's ten buildings one look finds some, all looks find three more and no wrong one."""
+    random = np.random.default_rng(key["seed"])
+    blocks = []
+    for number in range(BLOCKS):
+        found = int(random.integers(3, 7))
+        one, together = {"tp": found, "fp": 2, "fn": 10 - found}, {"tp": found + 3, "fp": 0, "fn": 7 - found}
+        blocks.append({"block": f"{number}_0", "one_look": one, "all_looks": together})
+    table = blocks_of_record({"blocks": blocks})
+    bounds = look_intervals([table], 100)
+    sides = {side: scores_of(table[side]) | bounds[side] for side in SIDES}
+    rest = {"difference": bounds["difference"], "block_m": 600.0, "bootstrap_samples": 100}
+    return {**key, "looks_per_place": 17.2, **sides, **rest, "blocks": blocks}
 
 
 @pytest.fixture
@@ -24,12 +39,10 @@ def experiment(tmp_path):
     for train in fake.arguments["trains"]:
         run = json.loads(train.read_text())
         key = {name: run[name] for name in ("split", "variant", "seed")}
-        f1 = 0.5 + 0.1 * run["seed"]
         folder = tmp_path / "maps" / run["split"] / run["variant"] / f"seed{run['seed']}"
         folder.mkdir(parents=True)
         looks.append(folder / "looks.json")
-        content = {**key, "looks_per_place": 17.2, "one_look": one_side(f1, 900), "all_looks": one_side(f1 + 0.2, 60)}
-        looks[-1].write_text(json.dumps(content))
+        looks[-1].write_text(json.dumps(look_record(key)))
         tunings.append(folder / "polygons.json")
         choice = {"interior_threshold": 0.4, "border_threshold": 0.85, "min_area_px": 120, "simplify_px": 1}
         tuned = {**key, "tuned": True, "choice": choice, "f1": 0.43, "f1_as_configured": 0.13, "scores": [{}] * 61}
@@ -46,12 +59,39 @@ def test_each_variants_f1_of_one_look_stands_beside_that_of_all_looks(experiment
     fake, looks, tunings = experiment
     html = page(fake, looks=looks, tunings=tunings)
     section = html.split('<h2 id="looks">')[1].split("</section>")[0]
-    for column, mean in (("one_f1", 0.55), ("all_f1", 0.75)):
+    records = [json.loads(path.read_text()) for path in looks]
+    means = {side: np.mean([record[side]["f1"] for record in records if record["split"] == "random"]) for side in SIDES}
+    gain = means["all_looks"] - means["one_look"]
+    for column, mean in (("one_f1", means["one_look"]), ("all_f1", means["all_looks"]), ("difference_f1", gain)):
         values = re.findall(rf'data-column="{column}" data-value="([^"]*)"', section)
         assert [float(value) for value in values] == pytest.approx([mean, mean])  # of two seeds, on two splits
     assert "17.2 tiles show a place" in section
-    assert "for 1 of 1 variants; the mean change is +0.200" in section
     assert '<a href="#looks">' in html
+
+
+def test_the_interval_is_that_of_the_mean_over_seeds_and_decides_what_is_said(experiment):
+    fake, looks, _ = experiment
+    section = page(fake, looks=looks).split('<h2 id="looks">')[1].split("</section>")[0]
+    of_split = [json.loads(path.read_text()) for path in looks if "/random/" in str(path)]
+    found = look_intervals([blocks_of_record(record) for record in of_split], 100)["difference"]
+    assert found["f1_low"] > 0
+    assert f"<small>[{found['f1_low']:+.3f}, {found['f1_high']:+.3f}]</small>" in section
+    assert "For 1 of 1 variants all looks together have a clearly higher F1 than one at a time, for 0" in section
+
+    for path in looks:
+        record = json.loads(path.read_text())
+        for number, block in enumerate(record["blocks"]):
+            block["all_looks"] = {"tp": 6, "fp": 2, "fn": 4} if number % 2 else {"tp": 3, "fp": 2, "fn": 7}
+        path.write_text(json.dumps(record))
+    section = page(fake, looks=looks).split('<h2 id="looks">')[1].split("</section>")[0]
+    assert "for 1 the two are not distinguishable" in section
+
+    for path in looks:
+        record = json.loads(path.read_text())
+        path.write_text(json.dumps(record | {"blocks": record["blocks"][:1]}))
+    section = page(fake, looks=looks).split('<h2 id="looks">')[1].split("</section>")[0]
+    assert "lies in one block of ground, so nothing says how sure" in section
+    assert "nan" not in section.lower() and "None" not in section
 
 
 def test_how_footprints_are_made_is_told_for_every_run(experiment):
