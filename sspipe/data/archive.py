@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import gzip
+import hashlib
 import io
 import shutil
 import tarfile
@@ -62,7 +63,7 @@ def unpack_archive(*, archive: Path, out: Path, manifest: Path) -> None:
     Args:
         archive: the `.tar.gz`, or a link to it.
         out: folder that will hold `train/AOI_11_Rotterdam/…`.
-        manifest: JSON of members and bytes per product.
+        manifest: JSON of the archive's size and sha256, and of members and bytes per product.
 
     Raises:
         UserError: the archive is damaged, holds a member that would leave the folder, or is another archive; or the
@@ -84,7 +85,7 @@ def unpack_archive(*, archive: Path, out: Path, manifest: Path) -> None:
                 f"{archive}: holds no {', '.join(missing)} under ./{spacenet6.FOLDER}; it is not SpaceNet 6's "
                 "training archive; correct archive.path or archive.key"
             )
-    write_json(manifest, {"archive": archive.name, **found})
+    write_json(manifest, {"archive": archive.name, "bytes": archive.stat().st_size, **found})
     kept = sum(entry["bytes"] for entry in found["products"].values())
     members = sum(entry["members"] for entry in found["products"].values())
     passed = sum(entry["members"] for entry in found["skipped"].values())
@@ -98,8 +99,9 @@ def _unpack(archive: Path, folder: Path) -> dict[str, Any]:
     counts = {product: {"members": 0, "bytes": 0} for product in (*WANTED, *spacenet6.PRODUCTS)}
     unknown: dict[str, Any] = {"members": 0, "names": []}
     where = f"at or after {_first_member(archive)}"
+    digest = hashlib.sha256()
     try:
-        with _members(archive) as members:
+        with _members(archive, digest) as members:
             while (member := members.next()) is not None:
                 vars(members)["members"].clear()  # tarfile would keep the headers of them all
                 shown = _shown(member.name)
@@ -126,7 +128,7 @@ def _unpack(archive: Path, folder: Path) -> dict[str, Any]:
             "fetch it again"
         ) from None
     products = {product: counts.pop(product) for product in WANTED}
-    return {"products": products, "skipped": counts, "unknown": unknown}
+    return {"sha256": digest.hexdigest(), "products": products, "skipped": counts, "unknown": unknown}
 
 
 def _first_member(archive: Path) -> str:
@@ -147,16 +149,37 @@ def _shown(name: str) -> str:
 
 
 @contextmanager
-def _members(archive: Path) -> Iterator[tarfile.TarFile]:
-    """Opens the tar inside the archive; leaving the block ends the thread that decompresses."""
+def _members(archive: Path, digest: Any) -> Iterator[tarfile.TarFile]:
+    """Opens the tar inside the archive; leaving the block ends the thread that decompresses.
+
+    What is read of the archive goes into `digest` on the way, in that thread: at the stream's end it is that of the
+    whole file.
+    """
     with (
         archive.open("rb", buffering=0) as packed,
-        igzip_threaded.open(packed, "rb", block_size=BLOCK) as unpacked,
+        igzip_threaded.open(_Digested(packed, digest), "rb", block_size=BLOCK) as unpacked,
         ByteProgress("unpack_archive", archive.stat().st_size) as progress,
     ):
         stream: Any = _Stream(packed, unpacked, progress)
         with tarfile.open(fileobj=stream, mode="r|", bufsize=BLOCK, tarinfo=_StrictMember) as members:
             yield members
+
+
+class _Digested(io.RawIOBase):
+    """What isal reads: the archive's bytes, each of them once and in order."""
+
+    def __init__(self, packed: io.FileIO, digest: Any) -> None:
+        self._packed, self._digest = packed, digest
+
+    def readable(self) -> bool:
+        """Yes."""
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        """Fills as much of the buffer as there is, and takes it into the digest."""
+        count = self._packed.readinto(buffer)
+        self._digest.update(memoryview(buffer)[:count])
+        return count
 
 
 class _Stream:

@@ -81,6 +81,13 @@ def test_products_in_use_are_unpacked_byte_by_byte_and_the_others_passed_over(sc
     assert sorted(path.name for path in tmp_path.iterdir()) == ["archive.tar.gz", "raw", "raw.json"]
 
 
+def test_the_manifest_says_which_archive_it_was(scene, tmp_path):
+    archive = pack_archive(scene, tmp_path / "archive.tar.gz")
+    manifest = unpack(archive)
+    assert manifest["sha256"] == hashlib.sha256(archive.read_bytes()).hexdigest()
+    assert manifest["bytes"] == archive.stat().st_size
+
+
 def test_harmless_members_of_unknown_name_are_ignored_and_counted(scene, tmp_path):
     extra = [(member("./train/AOI_11_Rotterdam/readme.txt"), b"hello"), (member("./._junk"), b"")]
     manifest = unpack(pack_archive(scene, tmp_path / "archive.tar.gz", extra))
