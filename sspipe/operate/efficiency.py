@@ -27,6 +27,9 @@ _FIELDS = (
     *("JobIDRaw", "JobName", "State", "Submit", "Start", "End", "ElapsedRaw", "TimelimitRaw", "ReqMem", "AllocTRES"),
     *("TotalCPU", "MaxRSS", "TRESUsageInTot"),
 )
+JOULES_PER_KWH = 3.6e6
+# Slurm's word for "no value" in 32 bits; 64 bits have a larger one.
+_NO_ENERGY_J = 2**32 - 2
 
 
 @dataclass(frozen=True)
@@ -44,6 +47,7 @@ class Attempt:
         cpus: that it had.
         cpu_s: that they worked.
         gpus: that it had.
+        energy_j: that its node took meanwhile; None where the site does not measure it.
     """
 
     job: str
@@ -56,6 +60,7 @@ class Attempt:
     cpus: int
     cpu_s: float
     gpus: int
+    energy_j: float | None = None
 
 
 @dataclass(frozen=True)
@@ -76,6 +81,7 @@ class Row:
         gpu_hours_used: of them, those spent training.
         restarts: how often it went on.
         queued_s: that it waited, all attempts together.
+        energy_j: that nodes took while it ran, all attempts together; other jobs on the node are in it.
     """
 
     what: str
@@ -91,6 +97,7 @@ class Row:
     gpu_hours_used: float | None = None
     restarts: int | None = None
     queued_s: float | None = None
+    energy_j: float | None = None
 
 
 def efficiency(
@@ -169,6 +176,7 @@ def training_row(path: Path, folder: Path, attempts: Sequence[Attempt]) -> Row |
         gpu_hours_requested=sum(each.gpus * each.used_s for each in attempts) / 3600 if last.gpus else None,
         restarts=max(len(attempts) - 1, row.restarts or 0),
         queued_s=sum(each.queued_s for each in attempts),
+        energy_j=_sum_if_all_known(each.energy_j for each in attempts),
     )
 
 
@@ -198,7 +206,8 @@ def accounting_command(ids: Iterable[str]) -> list[str]:
 def parse_accounting(text: str) -> dict[str, list[Attempt]]:
     """Reads what `accounting_command` prints: attempts by job, the first one first.
 
-    A line of a job begins an attempt, and the lines of its steps follow it; memory is with the steps alone.
+    A line of a job begins an attempt, and the lines of its steps follow it; memory and energy are with the steps alone.
+    Steps run side by side on one node and each counts what the node takes, so the largest is the attempt's.
     """
     found: dict[str, list[Attempt]] = {}
     for line in text.splitlines():
@@ -210,10 +219,13 @@ def parse_accounting(text: str) -> dict[str, list[Attempt]]:
         if not step:
             found.setdefault(job, []).append(_attempt(job, values))
         elif found.get(job):
-            used = _step_mb(values)
             last = found[job][-1]
-            if used and used > (last.used_mb or 0):
-                found[job][-1] = replace(last, used_mb=used)
+            used, energy = _step_mb(values) or 0, _step_energy_j(values)
+            found[job][-1] = replace(
+                last,
+                used_mb=max(used, last.used_mb or 0) or None,
+                energy_j=max(energy, last.energy_j or 0) or None,
+            )
     return found
 
 
@@ -236,6 +248,9 @@ def as_text(rows: Sequence[Row], folder: Path) -> str:
     held = sum(row.gpu_hours_requested or 0 for row in rows)
     used = sum(row.gpu_hours_used or 0 for row in rows)
     total = f"\n{used:.1f} GPU-hours of training in {held:.1f} that jobs held" if held else ""
+    energy = [row.energy_j for row in rows if row.energy_j is not None]
+    if energy:
+        total += f"\n{sum(energy) / JOULES_PER_KWH:.3g} kWh that nodes took while trainings ran on them ({len(energy)} measured)"
     return f"{folder}\n{columns(HEADER, shown)}{total}"
 
 
@@ -263,13 +278,10 @@ def read_csv(path: Path) -> list[Row]:
         UserError: the file is missing or is of another form.
     """
     try:
-        lines = list(csv.DictReader(io.StringIO(path.read_text())))
+        # Tables of earlier versions have no energy.
+        lines = [{"energy_j": "", **line} for line in csv.DictReader(io.StringIO(path.read_text()))]
         return [
-            Row(
-                **{  # type: ignore[arg-type]
-                    each.name: _back(each.name, line[each.name]) for each in fields(Row)
-                }
-            )
+            Row(**{each.name: _back(each.name, line[each.name]) for each in fields(Row)})  # type: ignore[arg-type]
             for line in lines
         ]
     except (OSError, KeyError, ValueError) as error:
@@ -340,6 +352,19 @@ def _step_mb(values: Mapping[str, str]) -> float | None:
     size = mebibytes(text)
     # A bare number is bytes here, not MB.
     return size / 2**20 if size and text.isdigit() else size
+
+
+def _step_energy_j(values: Mapping[str, str]) -> float:
+    """Energy of a step, J; 0 where the site does not measure it."""
+    found = re.search(r"(?:^|,)energy=(\d+)(?:,|$)", values["TRESUsageInTot"])
+    joules = float(found[1]) if found else 0.0
+    return 0.0 if joules >= _NO_ENERGY_J else joules
+
+
+def _sum_if_all_known(values: Iterable[float | None]) -> float | None:
+    """A sum of which no part is missing; None otherwise."""
+    known = list(values)
+    return None if None in known else sum(value for value in known if value is not None)
 
 
 def _cpu_seconds(text: str) -> float:

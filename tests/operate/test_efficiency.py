@@ -81,6 +81,29 @@ def test_a_local_training_has_the_memory_that_snakemake_measured(folder):
     assert packing.what == "rule pack_tiles"  # the training is told once
 
 
+def test_energy_is_known_where_the_site_measures_it_in_every_attempt(folder, monkeypatch):
+    # The batch step is on the node for the whole attempt and counts what the others count: 7200 J, then 5400000 J.
+    measures = SACCT.replace("energy=0", "energy=3600", 1).replace("energy=0", "energy=7200", 1)
+    whole = measures.replace("energy=0", "energy=5400000")
+    monkeypatch.setattr(efficiency, "call", lambda command: whole)
+    training, packing = measured(folder)
+    assert (training.energy_j, packing.energy_j) == (5407200, None)
+    assert "1.5 kWh that nodes took while trainings ran on them (1 measured)" in as_text([training, packing], folder)
+    unknown = measures.replace("energy=0", f"energy={2**32 - 2}")
+    for text in (SACCT, measures, unknown):
+        monkeypatch.setattr(efficiency, "call", lambda command, text=text: text)
+        assert measured(folder)[0].energy_j is None
+
+
+def test_a_table_of_an_earlier_version_has_no_energy(folder, monkeypatch, tmp_path):
+    monkeypatch.setattr(efficiency, "call", lambda command: SACCT)
+    rows = measured(folder)
+    path = tmp_path / "efficiency.csv"
+    path.write_text("".join(line.rpartition(",")[0] + "\n" for line in as_csv(rows).splitlines()))
+    assert "energy" not in path.read_text()
+    assert [row.energy_j for row in efficiency.read_csv(path)] == [None, None]
+
+
 def test_the_table_is_csv_with_nothing_where_nothing_is_known(folder, monkeypatch):
     monkeypatch.setattr(efficiency, "call", lambda command: SACCT)
     rows = list(csv.DictReader(io.StringIO(as_csv(measured(folder)))))
