@@ -250,7 +250,8 @@ def as_text(rows: Sequence[Row], folder: Path) -> str:
     total = f"\n{used:.1f} GPU-hours of training in {held:.1f} that jobs held" if held else ""
     energy = [row.energy_j for row in rows if row.energy_j is not None]
     if energy:
-        total += f"\n{sum(energy) / JOULES_PER_KWH:.3g} kWh that nodes took while trainings ran on them ({len(energy)} measured)"
+        taken = f"{sum(energy) / JOULES_PER_KWH:.3g} kWh"
+        total += f"\n{taken} that nodes took while trainings ran on them ({len(energy)} measured)"
     return f"{folder}\n{columns(HEADER, shown)}{total}"
 
 
