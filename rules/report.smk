@@ -22,11 +22,11 @@ rule describe_tiles:
     params:
         title=lambda wildcards: CONFIG.report.title,
         min_area_px=CONFIG.score.min_area_px,
-        synthetic="--synthetic" if CONFIG.archive.source == "synthetic" else "",
+        source=CONFIG.archive.source,
     shell:
         "python -m sspipe describe-tiles --catalog {input.catalog:q} --catalog-report {input.catalog_report:q}"
         " --footprints {input.footprints:q} --manifest {input.raw:q} --title {params.title:q}"
-        " --min-area-px {params.min_area_px} {params.synthetic} --out {output:q} > {log:q} 2>&1"
+        " --min-area-px {params.min_area_px} --source {params.source} --out {output:q} > {log:q} 2>&1"
 
 
 rule collect_scores:

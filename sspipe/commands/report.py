@@ -21,7 +21,7 @@ def add(stage: StageAdder) -> None:
     path(sub, "--manifest", "raw.json")
     sub.add_argument("--title", required=True)
     number(sub, "--min-area-px", "smaller buildings are not scored, px")
-    sub.add_argument("--synthetic", action="store_true", help="the data are synthetic")
+    sub.add_argument("--source", required=True, help="archive.source: whose the data are")
     path(sub, "--out", "catalog.html to write")
 
     sub = stage("compare-variants", "report.page:compare_variants", "the comparison report")

@@ -14,6 +14,7 @@ from sspipe.errors import UserError
 from sspipe.files import read_json, read_table
 from sspipe.log import say
 from sspipe.report import data_figures, data_tables, wording
+from sspipe.report.credit import credit
 from sspipe.report.drawing import Drawing, drawing
 from sspipe.report.html import write_page
 
@@ -43,7 +44,7 @@ def describe_tiles(
     manifest: Path,
     title: str,
     min_area_px: float,
-    synthetic: bool,
+    source: str,
     out: Path,
 ) -> None:
     """Writes the data report.
@@ -55,7 +56,7 @@ def describe_tiles(
         manifest: raw.json, what the archive held.
         title: heading of the comparison report.
         min_area_px: smaller buildings are not scored, px.
-        synthetic: whether the data are generated, which the page then says.
+        source: archive.source: the page says whose the data are, and when they are generated.
         out: the page.
 
     Raises:
@@ -72,7 +73,9 @@ def describe_tiles(
     archive = read_json(manifest)
     context = {
         "title": title,
-        "synthetic": synthetic,
+        "synthetic": source == "synthetic",
+        "spacenet6": source != "table",
+        "credit": credit(source).sentence,
         "sections": SECTIONS,
         "data": data,
         "facts": _facts(tiles, strips, data),

@@ -11,6 +11,7 @@ from sspipe.files import whole_folder
 from sspipe.log import say, warn
 from sspipe.report import comparison, wording
 from sspipe.report.answer_section import answer_section
+from sspipe.report.credit import credit
 from sspipe.report.html import TEMPLATES, write_page
 from sspipe.report.leakage_section import leakage_section
 from sspipe.report.learning_section import learning_section
@@ -111,6 +112,7 @@ def compare_variants(
         context = {
             "title": title,
             "synthetic": synthetic,
+            "credit": credit("synthetic" if synthetic else results.config.archive.source).sentence,
             "sections": [section for section in sections if section is not None],
             "tile_count": results.data["tiles"],
             "variant_count": table["variant"].nunique(),

@@ -53,7 +53,7 @@ def make_fake_catalog(root: Path, tiles: int | None = None, clean: bool = False)
         "manifest": root / "raw.json",
         "title": "Buildings from radar",
         "min_area_px": 80,
-        "synthetic": False,
+        "source": "s3",
         "out": root / "catalog.html",
     }
 
