@@ -35,9 +35,14 @@ def whole_file(final: Path) -> Iterator[Path]:
     """Yields a temporary path beside `final`; renames it to `final` if the block ends without an error.
 
     The temporary name keeps the suffix of `final` because format drivers choose by suffix.
+
+    Raises:
+        UserError: `final` cannot be written, or is a folder or a device, whose place no file may take.
     """
     final = Path(final)
     make_parent(final)
+    if final.exists() and not final.is_file():
+        raise UserError(f"{final}: is {'a folder' if final.is_dir() else 'no plain file'}; name another output")
     _remove_leftovers(final)
     partial = _temporary(final, "partial")
     try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from collections.abc import Iterable, Iterator, Sized
@@ -13,7 +14,16 @@ Item = TypeVar("Item")
 
 def say(message: str) -> None:
     """Prints one line with the time of day, at once (logs are read while they grow)."""
-    print(f"{datetime.now():%H:%M:%S} {message}", flush=True)
+    show(f"{datetime.now():%H:%M:%S} {message}")
+
+
+def show(text: str) -> None:
+    """Prints text as it is, at once. If nobody reads it any more (`| head`), the work goes on without."""
+    try:
+        print(text, flush=True)
+    except BrokenPipeError:
+        # Into nothing from here on, or Python fails at its end, when it empties its buffer once more.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def warn(message: str) -> None:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import csv
+import gzip
 import sys
 import warnings
+import zlib
 from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import numpy as np
 import pandas as pd
@@ -21,6 +24,11 @@ CONFIDENCE = "Confidence"
 HEIGHT = "Mean_Building_Height"
 # The challenge's truth says TileBuildingId, proposals and older SpaceNets say BuildingId.
 NUMBERS = ("TileBuildingId", "BuildingId")
+PACKED = ".gz"
+# What the size of a packed file's text is estimated from.
+SAMPLE_BYTES = 4 * 2**20
+# Farther off no image and no map goes; the area of much more is no number.
+FARTHEST = 1e9
 # Rows in memory as text at one time: a few tens of MB, and enough to be fast.
 ROWS_AT_ONCE = 50_000
 
@@ -29,7 +37,8 @@ def read_spacenet_csv(path: Path, images: Collection[str] | None = None) -> pd.D
     """Reads the polygons of a truth or proposal file.
 
     Args:
-        path: a CSV with at least ImageId and PolygonWKT_Pix; a byte order mark, CRLF and other columns do no harm.
+        path: a CSV with at least ImageId and PolygonWKT_Pix; a byte order mark, CRLF and other columns do no harm. One
+            whose name ends in `.gz` is unpacked while it is read.
         images: read these images alone; the WKT of others is not even parsed. None: all.
 
     Returns:
@@ -40,7 +49,8 @@ def read_spacenet_csv(path: Path, images: Collection[str] | None = None) -> pd.D
 
     Raises:
         UserError: names the file, and line and column where there is one: no such file, not a CSV, a missing column,
-            an ImageId that is blank, WKT that is blank or no polygon, a Confidence or height that is no number.
+            or twice the same, an ImageId that is blank, WKT that is blank or no polygon, a coordinate that is no number
+            or is beyond `FARTHEST`, a Confidence or height that is no number.
     """
     return pd.concat(list(spacenet_csv_chunks(path, images)), ignore_index=True)
 
@@ -84,23 +94,80 @@ def spacenet_csv_chunks(
 
 def line_of(path: Path, row: int) -> int:
     """The line in the file on which data row `row` (from 0) ends; a quoted cell may span lines, so they are counted."""
-    with Path(path).open(newline="", encoding="utf-8-sig", errors="replace") as handle:
-        # pandas skips blank lines, so they count for no row.
-        reader = _cells(handle)
-        ends = (reader.line_num for cells in reader if len(cells) > 1 or (cells and cells[0].strip()))
+    with _open_text(path, errors="replace") as handle:
+        ends = (end for _, end, _ in _records(handle))
         return next(line for position, line in enumerate(ends) if position == row + 1)
 
 
-def _cells(handle: Iterator[str]) -> Any:
-    """A CSV reader without the limit of 128 KiB a cell, which the outline of a large building can pass."""
+def text_size(path: Path) -> int:
+    """Bytes of a file's text; of a packed one an estimate, by how much its beginning shrank.
+
+    Raises:
+        UserError: it cannot be read.
+    """
+    path = Path(path)
+    with _telling(path):
+        size = path.stat().st_size
+        if path.suffix != PACKED:
+            return size
+        with path.open("rb") as packed, gzip.open(packed) as text:
+            begin = len(text.read(SAMPLE_BYTES))
+            return -(-begin * size // max(packed.tell(), 1))
+
+
+def _open_text(path: Path, errors: str = "strict") -> TextIO:
+    kind: Any = gzip.open if Path(path).suffix == PACKED else open
+    opened: TextIO = kind(path, "rt", newline="", encoding="utf-8-sig", errors=errors)
+    return opened
+
+
+def _records(handle: TextIO) -> Iterator[tuple[int, int, list[str]]]:
+    """First line, last line and cells of each record; blank lines are none, as pandas has it."""
+    # Without the limit of 128 KiB a cell, which the outline of a large building can pass.
     csv.field_size_limit(sys.maxsize)
-    return csv.reader(handle)
+    reader = csv.reader(handle)
+    end = 0
+    for cells in reader:
+        begin, end = end + 1, reader.line_num
+        if len(cells) > 1 or (cells and cells[0].strip()):
+            yield begin, end, cells
+
+
+@contextmanager
+def _telling(path: Path) -> Iterator[None]:
+    """Turns what can be wrong with a file as a whole into a UserError that names it."""
+    try:
+        yield
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such file") from None
+    except IsADirectoryError:
+        raise UserError(f"{path}: is a folder; name a CSV file in it") from None
+    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+        raise UserError(f"{path}: not a whole gzip file ({error}); pack or fetch it again") from None
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path}: not a CSV file in UTF-8 ({error}); save it in that encoding") from None
+    except (pd.errors.ParserError, csv.Error) as error:
+        line = _line_of_open_quote(path) if "EOF inside string" in str(error) else None
+        found = f"line {line}: a quote is opened here and never closed" if line else f"not a CSV file ({error})"
+        raise UserError(f"{path}: {found}") from None
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror or error})") from None
+
+
+def _line_of_open_quote(path: Path) -> int | None:
+    """Where the last record begins: a quote that is never closed swallows all that follows."""
+    line = None
+    with _open_text(path, errors="replace") as handle:
+        for begin, _, _ in _records(handle):
+            line = begin
+    return line
 
 
 def _read_columns(path: Path, rows_at_once: int) -> Iterator[pd.DataFrame]:
     """The columns we use, as text: nothing is guessed, so an ImageId such as `007` or `NA` stays what it is."""
     wanted = {IMAGE, WKT, CONFIDENCE, HEIGHT, *NUMBERS}
-    try:
+    with _telling(path):
+        _refuse_header(path, wanted)
         with pd.read_csv(
             path,
             dtype=str,
@@ -108,20 +175,12 @@ def _read_columns(path: Path, rows_at_once: int) -> Iterator[pd.DataFrame]:
             usecols=lambda name: name in wanted,
             index_col=False,
             encoding="utf-8-sig",
+            compression="gzip" if path.suffix == PACKED else None,
             chunksize=rows_at_once,
         ) as chunks:
             while (table := _next(chunks)) is not None:
-                _refuse_missing_columns(path, table)
                 # pandas fills cells that are missing at the end of a short line in spite of keep_default_na.
                 yield table.fillna("")
-    except FileNotFoundError:
-        raise UserError(f"{path}: no such file") from None
-    except IsADirectoryError:
-        raise UserError(f"{path}: is a folder; name a CSV file in it") from None
-    except pd.errors.EmptyDataError:
-        raise UserError(f"{path}: the file is empty; expected a CSV with a header {IMAGE},{WKT}") from None
-    except (pd.errors.ParserError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: not a CSV file ({str(error).strip()})") from None
 
 
 def _next(chunks: Iterator[pd.DataFrame]) -> pd.DataFrame | None:
@@ -132,12 +191,22 @@ def _next(chunks: Iterator[pd.DataFrame]) -> pd.DataFrame | None:
         return next(chunks, None)
 
 
-def _refuse_missing_columns(path: Path, table: pd.DataFrame) -> None:
+def _refuse_header(path: Path, wanted: Collection[str]) -> None:
+    """Refuses a file without a column that we need, or with two of a kind."""
+    with _open_text(path) as handle:
+        _, line, header = next(_records(handle), (0, 0, []))
+    if not header:
+        raise UserError(f"{path}: the file is empty; expected a CSV with a header {IMAGE},{WKT}")
     for name in (IMAGE, WKT):
-        if name not in table:
-            with path.open(newline="", encoding="utf-8-sig", errors="replace") as handle:
-                header: list[str] = next(_cells(handle), [])
-            raise UserError(f"{path}: line 1: no column {name}; the file has: {', '.join(header)}")
+        if name not in header:
+            alike = [cell for cell in header if cell.strip().casefold() == name.casefold()]
+            hint = f"; its `{alike[0]}` must be called {name}" if alike else ""
+            if len(header) == 1 and any(mark in header[0] for mark in ";\t|"):
+                hint = "; cells must be parted by commas"
+            raise UserError(f"{path}: line {line}: no column {name}; the file has: {', '.join(header)}{hint}")
+    twice = sorted(name for name in wanted if header.count(name) > 1)
+    if twice:
+        raise UserError(f"{path}: line {line}: {header.count(twice[0])} columns are called {twice[0]}; which is meant?")
 
 
 def _polygons(path: Path, table: pd.DataFrame) -> np.ndarray:
@@ -146,14 +215,16 @@ def _polygons(path: Path, table: pd.DataFrame) -> np.ndarray:
     rows = table.index.to_numpy()
     blank = np.array([not each.strip() for each in text], dtype=bool)
     _refuse(path, rows, blank, WKT, lambda row: "is blank; a tile without buildings has one row POLYGON EMPTY")
-    geometry: np.ndarray = shapely.from_wkt(text, on_invalid="ignore")
+    with np.errstate(all="ignore"):  # of numbers that are none, which are told below
+        geometry: np.ndarray = shapely.from_wkt(text, on_invalid="ignore")
     _refuse(path, rows, shapely.is_missing(geometry), WKT, lambda row: f"does not parse: {_reason(text[row])}")
     # 3 is a polygon, 6 a multipolygon; an area cannot come from anything else.
     areal = np.isin(shapely.get_type_id(geometry), (3, 6)) | shapely.is_empty(geometry)
     _refuse(path, rows, ~areal, WKT, lambda row: f"is a {geometry[row].geom_type}; expected a POLYGON or MULTIPOLYGON")
-    bounds = shapely.bounds(geometry)
-    endless = ~np.isfinite(bounds).all(axis=1) & ~shapely.is_empty(geometry)
-    _refuse(path, rows, endless, WKT, lambda row: "has a coordinate that is not a finite number")
+    points, owner = shapely.get_coordinates(geometry, return_index=True)
+    lost = np.zeros(len(geometry), bool)
+    lost[owner[~(np.abs(points) <= FARTHEST).all(axis=1)]] = True  # NaN as well
+    _refuse(path, rows, lost, WKT, lambda row: f"has a coordinate that is no number, or is beyond {FARTHEST:g}")
     deep = shapely.has_z(geometry)
     geometry[deep] = shapely.force_2d(geometry[deep])
     return geometry

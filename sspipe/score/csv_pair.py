@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -13,8 +14,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from sspipe.errors import UserError
-from sspipe.files import whole_file
-from sspipe.log import warn
+from sspipe.files import scratch_folder, whole_file
+from sspipe.log import show, warn
 from sspipe.score.input_checks import repeated_ids, warn_of_repeated_ids
 from sspipe.score.measures import summarize
 from sspipe.score.outcome import building_table, image_table, match_and_measure
@@ -53,15 +54,15 @@ def score_csv(
     """
     _refuse_settings(iou, min_area, bootstrap_samples)
     truth, proposals, out = Path(truth), Path(proposals), Path(out)
-    for path in (path for path in (out, out_images, out_buildings) if path):
-        if Path(path).resolve() in (truth.resolve(), proposals.resolve()):
-            raise UserError(f"{path}: is an input and would be overwritten; name another output")
+    _refuse_outputs([truth, proposals], [Path(path) for path in (out, out_images, out_buildings) if path])
     tables, shared, repeated = [], 0, _Repeated()
-    with ExitStack() as stack:
+    with _telling_of_disk(out), ExitStack() as stack:
         # Opened now: that nothing may be written there is told before the work and not after it.
         partial = stack.enter_context(whole_file(out))
         keep = stack.enter_context(_parquet_of_parts(out_buildings)) if out_buildings else None
-        for buildings, claims in pairs_in_parts(truth, proposals, out.parent, bytes_at_once):
+        # Made even if it stays empty: making it removes what a killed run left.
+        scratch = stack.enter_context(scratch_folder(out))
+        for buildings, claims in pairs_in_parts(truth, proposals, scratch, bytes_at_once):
             repeated.look(truth, buildings)
             repeated.look(proposals, claims)
             shared += len({*buildings["image_id"]} & {*claims["image_id"]})
@@ -82,7 +83,7 @@ def score_csv(
         partial.write_text(json.dumps(content, indent=2, allow_nan=False) + "\n")
     repeated.warn()
     _warn_of_content(truth, proposals, content, shared)
-    print(short_table(content), flush=True)
+    show(short_table(content))
 
 
 def short_table(scores: dict[str, Any]) -> str:
@@ -133,10 +134,18 @@ class _Repeated:
 def _refuse_settings(iou: float, min_area: float, bootstrap_samples: int) -> None:
     if not 0 < iou < 1:
         raise UserError(f"--iou is {iou:g}; it must lie between 0 and 1, and the SpaceNet metric has 0.5")
-    if not min_area >= 0:
-        raise UserError(f"--min-area is {min_area:g}; it must be 0 or more, in square pixels")
+    if not 0 <= min_area < math.inf:
+        raise UserError(f"--min-area is {min_area:g}; it must be a number of square pixels, 0 or more")
     if bootstrap_samples < 1:
         raise UserError(f"--bootstrap-samples is {bootstrap_samples}; it must be 1 or more")
+
+
+def _refuse_outputs(inputs: list[Path], outputs: list[Path]) -> None:
+    taken = {path.resolve() for path in inputs}
+    for path in outputs:
+        if path.resolve() in taken:
+            raise UserError(f"{path}: is an input or another output, and would be overwritten; name another output")
+        taken.add(path.resolve())
 
 
 def _warn_of_content(truth: Path, proposals: Path, scores: dict[str, Any], shared: int) -> None:
@@ -147,6 +156,18 @@ def _warn_of_content(truth: Path, proposals: Path, scores: dict[str, Any], share
         warn(f"{proposals}: no proposal of more than {scores['min_area_px']:g} px, so every building is missed")
     if not shared:
         warn(f"{proposals}: no ImageId of it is in {truth}, so nothing can match; are both of the same tiles?")
+
+
+@contextmanager
+def _telling_of_disk(out: Path) -> Iterator[None]:
+    """Turns a full disk and the like into a UserError; that an input cannot be read is told where it is read."""
+    try:
+        yield
+    except OSError as error:
+        raise UserError(
+            f"{out}: it, the other outputs or the parts beside it cannot be written ({error}); free space, or name "
+            "other outputs"
+        ) from None
 
 
 @contextmanager

@@ -7,7 +7,6 @@ no single image is larger than that.
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -17,8 +16,7 @@ import pandas as pd
 import pyarrow as pa
 import shapely
 
-from sspipe.data.spacenet_csv import read_spacenet_csv, spacenet_csv_chunks
-from sspipe.errors import UserError
+from sspipe.data.spacenet_csv import read_spacenet_csv, spacenet_csv_chunks, text_size
 from sspipe.log import progress, say
 from sspipe.score.input_checks import NOWHERE, Extent, extent_of, refuse_other_frames
 
@@ -46,7 +44,7 @@ def pairs_in_parts(
     Args:
         truth: a SpaceNet CSV.
         proposals: a SpaceNet CSV.
-        scratch: what does not fit into memory goes to a temporary folder in here: about as much as both files.
+        scratch: empty folder for what does not fit into memory: about as much as both files.
         bytes_at_once: size of a part, in bytes of the files.
 
     Yields:
@@ -56,27 +54,18 @@ def pairs_in_parts(
         UserError: a file cannot be read (`read_spacenet_csv`), or the two have different coordinates.
     """
     paths = {"truth": Path(truth), "proposals": Path(proposals)}
-    count = min(MOST_PARTS, -(-sum(_size(path) for path in paths.values()) // bytes_at_once))
+    count = min(MOST_PARTS, -(-sum(text_size(path) for path in paths.values()) // bytes_at_once))
     if count <= 1:
         tables = {name: read_spacenet_csv(path) for name, path in paths.items()}
         extents = {name: extent_of(table) for name, table in tables.items()}
         refuse_other_frames(paths["truth"], extents["truth"], paths["proposals"], extents["proposals"])
         yield tables["truth"], tables["proposals"]
         return
-    with tempfile.TemporaryDirectory(dir=scratch, prefix=".score-") as name:
-        folder = Path(name)
-        say(f"dealing the rows of both files out to {count} parts in {folder}")
-        extents = {name: _deal(path, folder, name, count) for name, path in paths.items()}
-        refuse_other_frames(paths["truth"], extents["truth"], paths["proposals"], extents["proposals"])
-        for part in progress(range(count), "parts"):
-            yield _part(folder / f"truth-{part}"), _part(folder / f"proposals-{part}")
-
-
-def _size(path: Path) -> int:
-    try:
-        return path.stat().st_size
-    except FileNotFoundError:
-        raise UserError(f"{path}: no such file") from None
+    say(f"dealing the rows of both files out to {count} parts in {scratch}")
+    extents = {name: _deal(path, scratch, name, count) for name, path in paths.items()}
+    refuse_other_frames(paths["truth"], extents["truth"], paths["proposals"], extents["proposals"])
+    for part in progress(range(count), "parts"):
+        yield _part(scratch / f"truth-{part}"), _part(scratch / f"proposals-{part}")
 
 
 def _deal(path: Path, scratch: Path, name: str, count: int) -> Extent:

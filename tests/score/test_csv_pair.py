@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import resource
 import subprocess
 import sys
 from pathlib import Path
@@ -14,7 +13,6 @@ import pytest
 import shapely
 
 from sspipe.cli import main
-from sspipe.score.csv_pair import score_csv
 from tests.score.against_solaris import our_result
 
 FIXTURE = Path(__file__).parents[1] / "data" / "solaris"
@@ -70,31 +68,6 @@ def test_solaris_fixture_is_scored_and_printed_by_the_command(tmp_path):
     assert sorted(listed.loc[listed["kind"] == "truth", "iou"]) == pytest.approx(
         sorted(iou[np.array([shape.area >= 20 for shape in shapely.from_wkt(pd.read_csv(TRUTH)["PolygonWKT_Pix"])])])
     )
-
-
-def test_parts_on_disk_give_the_same_scores_and_tables_as_one_in_memory(tmp_path):
-    settings = {"truth": TRUTH, "proposals": PROPOSALS, "min_area": 20, "iou": 0.5, "bootstrap_samples": 50}
-    found = {}
-    for name, size in (("whole", 2**30), ("parts", 4_000)):
-        folder = tmp_path / name
-        score_csv(
-            **settings,
-            out=folder / "scores.json",
-            out_images=folder / "images.parquet",
-            out_buildings=folder / "buildings.parquet",
-            bytes_at_once=size,
-        )
-        buildings = pd.read_parquet(folder / "buildings.parquet")
-        ordered = buildings.sort_values([*["image_id", "kind", "building_id", "area_px"]], ignore_index=True)
-        found[name] = (
-            json.loads((folder / "scores.json").read_text()),
-            pd.read_parquet(folder / "images.parquet"),
-            ordered,
-        )
-        assert sorted(path.name for path in folder.iterdir()) == ["buildings.parquet", "images.parquet", "scores.json"]
-    assert found["whole"][0] == found["parts"][0]
-    for whole, parts in zip(found["whole"][1:], found["parts"][1:], strict=True):
-        pd.testing.assert_frame_equal(whole, parts)
 
 
 def test_other_columns_their_order_and_line_ends_make_no_difference(score):
@@ -177,6 +150,27 @@ def test_map_coordinates_in_one_file_are_detected_and_explained(score, polygon, 
 @pytest.mark.parametrize(
     ("proposals", "words"),
     [
+        (
+            f"imageid,PolygonWKT_Pix\na,{SQUARE}\n",
+            "line 1: no column ImageId; the file has: imageid, PolygonWKT_Pix; its",
+        ),
+        (
+            f"ImageId;PolygonWKT_Pix\na;{SQUARE}\n",
+            "line 1: no column ImageId; the file has: ImageId;PolygonWKT_Pix; cells",
+        ),
+        (f"ImageId,ImageId,PolygonWKT_Pix\na,b,{SQUARE}\n", "line 1: 2 columns are called ImageId"),
+        (f"ImageId,PolygonWKT_Pix,Confidence\na,{SQUARE},high\n", "line 2, column Confidence: is `high`"),
+        (f"ImageId,PolygonWKT_Pix\na,{SQUARE}\n\nb,{SQUARE[:-1]}\nc,POLYGON EMPTY\n", "line 4: a quote is opened here"),
+        (
+            f"ImageId,PolygonWKT_Pix\na,{SQUARE.replace('20', 'nan')}\n",
+            "line 2, column PolygonWKT_Pix: has a coordinate",
+        ),
+        (
+            f"ImageId,PolygonWKT_Pix\na,{SQUARE.replace('20', 'inf')}\n",
+            "line 2, column PolygonWKT_Pix: has a coordinate",
+        ),
+        (f"ImageId,PolygonWKT_Pix\na,{SQUARE.replace('20', '1e300')}\n", "line 2, column PolygonWKT_Pix: has a coord"),
+        ('ImageId,PolygonWKT_Pix\na,"GEOMETRYCOLLECTION (POINT (1 1))"\n', "line 2, column PolygonWKT_Pix: is a Geom"),
         ("ImageId,Confidence\na,1\n", "line 1: no column PolygonWKT_Pix; the file has: ImageId, Confidence"),
         ("PolygonWKT_Pix\nPOLYGON EMPTY\n", "line 1: no column ImageId"),
         (f"ImageId,PolygonWKT_Pix\na,{SQUARE}\na,POLYGO ((1 2\n", "line 3, column PolygonWKT_Pix: does not parse"),
@@ -202,32 +196,21 @@ def test_settings_out_of_range_and_outputs_over_inputs_are_refused(score, tmp_pa
     assert "no.csv: no such file" in capsys.readouterr().err
 
 
-@pytest.mark.slow
-@pytest.mark.skipif(not Path("/proc").is_dir(), reason="the peak of memory is read from /proc")
-def test_memory_does_not_grow_with_the_files(tmp_path):
-    # Five million rows are this again and again: docs/performance.md has what they took.
-    peaks = []
-    squares = [f'"POLYGON (({x} 0, {x + 20} 0, {x + 20} 20, {x} 20, {x} 0))"' for x in range(0, 14 * 30, 30)]
-    for rows in (60_000, 180_000):
-        text = "".join(f"tile_{row // 14},{squares[row % 14]}\n" for row in range(rows))
-        (tmp_path / "some.csv").write_text(f"ImageId,PolygonWKT_Pix\n{text}")
-        code = (
-            "from pathlib import Path; from sspipe.score.csv_pair import score_csv;"
-            f"some, out = Path({str(tmp_path / 'some.csv')!r}), Path({str(tmp_path / 'scores.json')!r});"
-            "score_csv(truth=some, proposals=some, min_area=80, iou=0.5, bootstrap_samples=10, out=out,"
-            " bytes_at_once=2**21);"
-            # Not ru_maxrss: a child is charged there with what its parent held when it was forked.
-            "print([line for line in open('/proc/self/status') if line.startswith('VmHWM')][0])"
-        )
-        command = [sys.executable, "-c", code]
-        child = subprocess.run(command, cwd=Path(__file__).parents[2], capture_output=True, text=True, check=True)
-        scores = json.loads((tmp_path / "scores.json").read_text())
-        assert [scores[key] for key in ("tp", "fp", "fn")] == [rows, 0, 0]
-        peaks.append(int(child.stdout.split("VmHWM:")[1].split()[0]) / 1024)
-    assert peaks[1] < 1.4 * peaks[0] and peaks[1] < 600, peaks
-
-
-def test_the_limit_of_open_files_is_far_above_the_parts():
-    from sspipe.score.parts import MOST_PARTS
-
-    assert resource.getrlimit(resource.RLIMIT_NOFILE)[0] / 2 > MOST_PARTS
+def test_forms_of_polygons_and_confidences_that_are_one_thing(score):
+    header = "ImageId,PolygonWKT_Pix,Confidence\n"
+    truth = f"{header}a,{SQUARE},\nb,POLYGON EMPTY,\n"
+    plain, _ = score(truth, f"{header}a,{SQUARE},0.5\n")
+    ring = "((0 0 7, 20 0 7, 20 20 7, 0 20 7, 0 0 7))"
+    for polygon, confidence in (
+        (SQUARE.replace("POLYGON (", "MULTIPOLYGON ((").replace("))", ")))"), "0.5"),
+        (f'"POLYGON Z {ring}"', "nan"),
+        (f'"POLYGON M {ring}"', ""),
+        (SQUARE.replace(", ", ",\n"), "-inf"),
+        (SQUARE.lower(), "1e3"),
+    ):
+        other, words = score(truth, f"{header}a,{polygon},{confidence}\nb,GEOMETRYCOLLECTION EMPTY,\n")
+        assert other == plain, polygon
+        assert "Warning" not in words
+    # The same rows again are other proposals, and come too late.
+    twice, _ = score(truth, header + f"a,{SQUARE},\n" * 3)
+    assert [twice[key] for key in ("tp", "fp", "fn")] == [1, 2, 0]
