@@ -9,7 +9,7 @@ from snakemake.exceptions import WorkflowError
 from snakemake.logging import logger
 
 from sspipe.config import load_config
-from sspipe.data.spacenet6 import TRUTH_FILE
+from sspipe.data import own_data, spacenet6
 from sspipe.errors import UserError
 from sspipe.operate.profile import read_profile
 from sspipe.session import Session, keep_set_resources
@@ -21,12 +21,16 @@ except UserError as error:
 
 ROOT = str(CONFIG.folder)
 RUN = "{split}/{variant}/seed{seed}"
-TRUTH = f"{ROOT}/raw/{TRUTH_FILE}"
+# Tiles of one's own come as a table; all else is SpaceNet 6's archive, or in its form.
+OWN = CONFIG.archive.source == "table"
+TRUTH = f"{ROOT}/raw/{own_data.TRUTH_FILE if OWN else spacenet6.TRUTH_FILE}"
 
 # Rules say `python`: the interpreter that runs Snakemake has sspipe and all it needs, activated or not. With conda or
 # a container it is the environment's own.
 if not workflow.deployment_settings.deployment_method:
-    shell.prefix(f"export PATH={quote(str(Path(sys.executable).parent))}:$PATH; ")
+    # A prefix takes the place of Snakemake's own strict mode, which a failure ahead of a pipe is seen by.
+    here = quote(str(Path(sys.executable).parent))
+    shell.prefix(f"set -euo pipefail; export PATH={here}:$PATH; ")
 
 
 wildcard_constraints:
@@ -63,6 +67,16 @@ def split_flags(wildcards):
         flags += f" --test-line-m {split.test_line_m}"
     if split.edges_m is not None:
         flags += " --edges-m {} {}".format(*split.edges_m)
+    return flags
+
+
+def form_flags():
+    """What images and footprints must be, as flags of `gather-tiles` and `index-tiles`."""
+    tiles = CONFIG.tiles
+    flags = f"--size-px {tiles.size_px} --pixel-m {tiles.pixel_m} --epsg {tiles.epsg}"
+    flags += f" --sar-bands {len(tiles.sar_bands)} --eo-bands {len(tiles.eo_bands)}"
+    for view, (lowest, highest) in (("sar", tiles.sar_range), ("eo", tiles.eo_range)):
+        flags += f" --{view}-range {lowest} {highest}"
     return flags
 
 

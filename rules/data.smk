@@ -22,7 +22,7 @@ if CONFIG.archive.source == "synthetic":
             " --strips {params.strips} --tiles-per-strip {params.tiles_per_strip} --seed {params.seed}"
             " --out {output:q} > {log:q} 2>&1"
 
-else:
+elif not OWN:
 
     rule fetch_archive:
         output:
@@ -42,21 +42,45 @@ else:
             "python -m sspipe fetch-archive {params.flags} {resources.transfer} --out {output:q} > {log:q} 2>&1"
 
 
-rule unpack_archive:
-    input:
-        f"{ROOT}/archive.tar.gz",
-    output:
-        f"{ROOT}/raw.json",
-    log:
-        f"{ROOT}/logs/unpack_archive.log",
-    benchmark:
-        f"{ROOT}/benchmarks/unpack_archive.tsv"
-    conda:
-        "../envs/sspipe.yaml"
-    params:
-        raw=subpath(output[0], strip_suffix=".json"),
-    shell:
-        "python -m sspipe unpack-archive --archive {input:q} --out {params.raw:q} --manifest {output:q} > {log:q} 2>&1"
+if OWN:
+
+    rule gather_tiles:
+        input:
+            # Functions, because Snakemake takes braces in plain text for wildcards.
+            table=lambda wildcards: str(CONFIG.archive.path),
+            files=lambda wildcards: own_data.named_files(CONFIG.archive.path),
+        output:
+            f"{ROOT}/raw.json",
+        log:
+            f"{ROOT}/logs/gather_tiles.log",
+        benchmark:
+            f"{ROOT}/benchmarks/gather_tiles.tsv"
+        conda:
+            "../envs/sspipe.yaml"
+        params:
+            raw=subpath(output[0], strip_suffix=".json"),
+            form=form_flags(),
+        shell:
+            "python -m sspipe gather-tiles --table {input.table:q} {params.form} --out {params.raw:q} --manifest {output:q}"
+            " > {log:q} 2>&1"
+
+else:
+
+    rule unpack_archive:
+        input:
+            f"{ROOT}/archive.tar.gz",
+        output:
+            f"{ROOT}/raw.json",
+        log:
+            f"{ROOT}/logs/unpack_archive.log",
+        benchmark:
+            f"{ROOT}/benchmarks/unpack_archive.tsv"
+        conda:
+            "../envs/sspipe.yaml"
+        params:
+            raw=subpath(output[0], strip_suffix=".json"),
+        shell:
+            "python -m sspipe unpack-archive --archive {input:q} --out {params.raw:q} --manifest {output:q} > {log:q} 2>&1"
 
 
 rule index_tiles:
@@ -75,11 +99,11 @@ rule index_tiles:
     threads: 8
     params:
         raw=subpath(input.raw, strip_suffix=".json"),
-        size_px=CONFIG.tiles.size_px,
-        pixel_m=CONFIG.tiles.pixel_m,
+        layout="table" if OWN else "spacenet6",
+        form=form_flags(),
         max_left_out=CONFIG.tiles.max_left_out,
     shell:
-        "python -m sspipe index-tiles --raw {params.raw:q} --size-px {params.size_px} --pixel-m {params.pixel_m}"
+        "python -m sspipe index-tiles --raw {params.raw:q} --layout {params.layout} {params.form}"
         " --max-left-out {params.max_left_out} --processes {threads} --out-catalog {output.catalog:q}"
         " --out-footprints {output.footprints:q} --out-report {output.report:q} > {log:q} 2>&1"
 

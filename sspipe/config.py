@@ -10,7 +10,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, get_args
 
-from pydantic import AfterValidator, Field, ValidationError, field_validator, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationError, field_validator, model_validator
 
 from sspipe.errors import UserError
 from sspipe.validation import Section, merged, nearest, problem_line, validated
@@ -27,6 +27,30 @@ Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
 Fraction = Annotated[float, Field(gt=0, lt=1)]
 Edges = Annotated[tuple[Annotated[float, Field(gt=0)], ...], Field(min_length=1), AfterValidator(_ascending)]
 
+
+def _low_to_high(ends: tuple[float, float]) -> tuple[float, float]:
+    if ends[0] >= ends[1]:
+        raise ValueError(f"must name the lowest first, then the highest, not {list(ends)}")
+    return ends
+
+
+def _named_bands(names: Any) -> Any:
+    if isinstance(names, int):
+        raise ValueError(f"must name the bands, {names} of them, such as [VV, VH]")
+    if isinstance(names, list | tuple) and len(set(map(str, names))) != len(names):
+        raise ValueError("names a band twice")
+    return names
+
+
+Range = Annotated[tuple[float, float], AfterValidator(_low_to_high)]
+Bands = Annotated[
+    tuple[Annotated[str, Field(min_length=1)], ...], Field(min_length=1, max_length=64), BeforeValidator(_named_bands)
+]
+SAR_BANDS = ("HH", "HV", "VH", "VV")
+EO_BANDS = ("red", "green", "blue", "near infrared")
+# What SpaceNet 6 fixes of `tiles`.
+_OF_SPACENET6 = ("epsg", "sar_bands", "eo_bands", "sar_range", "eo_range")
+
 # The five halvings of VGG16: input sides must be divisible by this (facts of the network, not a knob).
 SIDE_MULTIPLE = 32
 
@@ -40,10 +64,12 @@ class Synthetic(Section):
 
 
 class Archive(Section):
-    """Where the archive comes from."""
+    """Where the archive comes from, or the tiles of one's own."""
 
-    source: Literal["s3", "url", "file", "synthetic"] = "s3"
-    path: Path | None = Field(None, description="archive already on disk, for source: file")
+    source: Literal["s3", "url", "file", "table", "synthetic"] = "s3"
+    path: Path | None = Field(
+        None, description="archive already on disk (source: file), or the table of your own tiles (source: table)"
+    )
     url: Annotated[str, Field(pattern=r"^https?://[^/]+/")] | None = Field(
         None, description="of a mirror on a plain web server, for source: url"
     )
@@ -70,6 +96,8 @@ class Archive(Section):
     def _source_is_named(self) -> Archive:
         if self.source == "file" and self.path is None:
             raise ValueError("source is `file`, so `archive.path` must name the archive")
+        if self.source == "table" and self.path is None:
+            raise ValueError("source is `table`, so `archive.path` must name the table of tiles (docs/own_data.md)")
         if self.source == "url" and self.url is None:
             raise ValueError("source is `url`, so `archive.url` must name the archive")
         return self
@@ -87,6 +115,12 @@ class Tiles(Section):
     max_left_out: float = Field(
         0.01, ge=0, le=1, description="share of the tiles that may lack a file or an orientation; more is no accident"
     )
+    # What only tiles of one's own (archive.source: table) may have otherwise: the defaults are SpaceNet 6's.
+    epsg: int = Field(32631, gt=0, description="CRS of images and footprints, as its EPSG code; its unit must be m")
+    sar_bands: Bands = Field(SAR_BANDS, description="names of the SAR image's bands, in order: as many as it has")
+    eo_bands: Bands = Field(EO_BANDS, description="names of the EO image's bands, in order: as many as it has")
+    sar_range: Range = Field((0.0, 100.0), description="what SAR values should be; others are told, and used")
+    eo_range: Range = Field((0.0, 2250.0), description="what EO values should be; others are told, and used")
 
     @model_validator(mode="after")
     def _sizes_fit(self) -> Tiles:
@@ -283,6 +317,19 @@ class Config(Section):
             for variant in () if split.variants == "all" else split.variants:
                 if variant not in self.variants:
                     raise ValueError(f"splits.{name}.variants: no variant `{variant}`{nearest(variant, self.variants)}")
+        return self
+
+    @model_validator(mode="after")
+    def _spacenet6_is_as_it_is(self) -> Config:
+        if self.archive.source != "table":
+            for key in _OF_SPACENET6:
+                fixed, given = Tiles.model_fields[key].default, getattr(self.tiles, key)
+                if given != fixed:
+                    shown = fixed if isinstance(fixed, int) else list(fixed)
+                    raise ValueError(
+                        f"tiles.{key}: is {shown} in SpaceNet 6, whose archive `archive.source: {self.archive.source}` "
+                        "takes; only tiles of your own (archive.source: table) may have another"
+                    )
         return self
 
     @property

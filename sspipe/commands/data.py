@@ -37,11 +37,21 @@ def add(stage: StageAdder) -> None:
     path(sub, "--out", "folder to write")
     path(sub, "--manifest", "what was unpacked, JSON to write")
 
+    sub = stage("gather-tiles", "data.gather:gather_tiles", "check a table of your own tiles, and make their truth")
+    path(sub, "--table", "CSV of tile_id, sar_path, eo_path, footprint_path, strip, orientation")
+    number(sub, "--size-px", "rows and columns that tiles must have", int)
+    number(sub, "--pixel-m", "pixel size that tiles must have, m")
+    _own_tiles(sub)
+    path(sub, "--out", "folder to write")
+    path(sub, "--manifest", "what was gathered, JSON to write")
+
     sub = stage("index-tiles", "data.catalog:index_tiles", "check every tile and write the catalog")
     path(sub, "--raw", "the unpacked folder")
     number(sub, "--size-px", "rows and columns that tiles must have", int)
     number(sub, "--pixel-m", "SAR pixel size that tiles must have, m")
     number(sub, "--max-left-out", "share of the tiles that may be left out")
+    sub.add_argument("--layout", choices=("spacenet6", "table"), default="spacenet6", help="table: from gather-tiles")
+    _own_tiles(sub)
     number(sub, "--processes", "tiles read at once", int)
     path(sub, "--out-catalog", "catalog.parquet to write")
     path(sub, "--out-footprints", "footprints.parquet to write")
@@ -71,6 +81,18 @@ def add(stage: StageAdder) -> None:
     number(sub, "--test-line-m", "easting of the test area's west edge, m (spatial: 595343)", required=False)
     _edges(sub)
     path(sub, "--out", "JSON to write", required=False)
+
+
+def _own_tiles(parser: Parser) -> None:
+    """What may differ from SpaceNet 6 in tiles of one's own."""
+    number(parser, "--epsg", "code of the CRS", int, required=False, default=32631)
+    number(parser, "--sar-bands", "how many bands SAR images have", int, required=False, default=4)
+    number(parser, "--eo-bands", "how many bands EO images have", int, required=False, default=4)
+    for view, ends in (("sar", (0.0, 100.0)), ("eo", (0.0, 2250.0))):
+        what = f"what {view.upper()} values should be, others are told"
+        parser.add_argument(
+            f"--{view}-range", type=float, nargs=2, metavar=("LOWEST", "HIGHEST"), default=ends, help=what
+        )
 
 
 def _edges(parser: Parser) -> None:

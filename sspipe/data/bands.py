@@ -14,18 +14,24 @@ from numpy.typing import NDArray
 class ValueRange(NamedTuple):
     """What a product's values should be, and the bins that they are counted in."""
 
-    lowest: float
+    lowest: float  # where the first bin begins
     highest: float
-    step: int  # width of a bin; the first begins at 0
+    step: float  # width of a bin
     bins: int  # at most 256; the first also counts what lies below it, the last what lies above it
 
 
-# By the dtype that a product must have, which tells their scales apart.
+# Of SpaceNet 6's products, by the dtype that they must have, which tells their scales apart.
 RANGES = {
     "float32": ValueRange(0, 100, 1, 100),  # SAR: log-scaled amplitudes, about 0 to 93
     "uint16": ValueRange(0, 2250, 16, 141),  # 11 bit, and a tenth more because sharpening overshoots
     "uint8": ValueRange(0, 255, 2, 128),
 }
+
+
+def range_of(lowest: float, highest: float) -> ValueRange:
+    """A range in bins of equal width."""
+    bins = 100
+    return ValueRange(lowest, highest, (highest - lowest) / bins, bins)
 
 
 class BandSummary(NamedTuple):
@@ -91,7 +97,8 @@ def _summary(sample: NDArray[Any], values: ValueRange) -> BandSummary:
         return BandSummary(0, math.inf, -math.inf, 0.0, 0.0, np.zeros(values.bins, np.int64))
     if sample.dtype.kind == "u":
         return _summary_of_counts(np.bincount(sample), values)
-    binned = np.clip(sample / values.step, 0, values.bins - 1).astype(np.uint8)
+    above = sample - values.lowest if values.lowest else sample
+    binned = np.clip(above / values.step, 0, values.bins - 1).astype(np.uint8)
     mean = float(sample.mean(dtype=np.float64))
     deviations = np.subtract(sample, mean, dtype=np.float64)
     return BandSummary(
@@ -110,7 +117,7 @@ def _summary_of_counts(counts: NDArray[np.int64], values: ValueRange) -> BandSum
     numbers = np.flatnonzero(counts)
     often = counts[numbers]
     mean = float(numbers @ often / often.sum())
-    bins = np.minimum(numbers // int(values.step), values.bins - 1)
+    bins = np.clip((numbers - values.lowest) // values.step, 0, values.bins - 1).astype(np.int64)
     return BandSummary(
         int(often.sum()),
         float(numbers[0]),

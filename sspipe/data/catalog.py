@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from sspipe.data import spacenet6
 from sspipe.data.inspection import FETCH_AGAIN, Problem, TileReport, TileRequest, inspect_tile
-from sspipe.data.inventory import Inventory, reasons_of, refuse_too_many_left_out, take_inventory
+from sspipe.data.inventory import Inventory, reasons_of
+from sspipe.data.layout import LAYOUTS, Layout, Settings
 from sspipe.data.spacenet_csv import read_spacenet_csv
 from sspipe.data.summary import summarize
 from sspipe.errors import UserError
@@ -19,7 +19,6 @@ from sspipe.log import progress, say, warn
 from sspipe.workers import in_parallel
 
 LISTED_PROBLEMS = 10
-CRS = f"EPSG:{spacenet6.EPSG}"
 
 
 def index_tiles(
@@ -28,6 +27,12 @@ def index_tiles(
     size_px: int,
     pixel_m: float,
     max_left_out: float,
+    layout: str = "spacenet6",
+    epsg: int = 32631,
+    sar_bands: int = 4,
+    eo_bands: int = 4,
+    sar_range: tuple[float, float] = (0, 100),
+    eo_range: tuple[float, float] = (0, 2250),
     out_catalog: Path,
     out_footprints: Path,
     out_report: Path,
@@ -38,10 +43,16 @@ def index_tiles(
     A damaged file is an error. A tile that lacks something is left out, warned of and listed in the report.
 
     Args:
-        raw: the unpacked archive.
+        raw: the unpacked archive, or what gather_tiles wrote.
         size_px: rows and columns that every SAR and EO image must have.
         pixel_m: nominal SAR pixel size, m.
         max_left_out: share of the tiles that may be left out.
+        layout: `spacenet6`, or `table` for tiles of one's own; what follows is fixed in SpaceNet 6.
+        epsg: code of the CRS that images and footprints must have.
+        sar_bands: bands that SAR images must have.
+        eo_bands: bands that EO images must have.
+        sar_range: lowest and highest SAR value that is not odd.
+        eo_range: the same of EO.
         out_catalog: Parquet, one row per tile.
         out_footprints: GeoParquet, one row per footprint per tile.
         out_report: JSON of counts and values, of what was left out, repaired or skipped, and of disagreements.
@@ -51,11 +62,14 @@ def index_tiles(
         UserError: files are damaged (one message with the first problems and how many there are), the truth's CSV
             cannot be read, too many tiles are left out, or a process was killed.
     """
-    inventory = take_inventory(raw)
-    refuse_too_many_left_out(raw, inventory, max_left_out)
-    truth, only_in_csv = _truth(raw, inventory)
+    settings = Settings(size_px, pixel_m, max_left_out, epsg, sar_bands, eo_bands, sar_range, eo_range)
+    found = LAYOUTS[layout](raw, settings)
+    inventory = found.inventory
+    truth, only_in_csv = _truth(raw / found.truth, inventory)
     _warn_of_names(inventory, only_in_csv)
-    requests = [TileRequest(raw, tile_id, size_px, pixel_m, truth.get(tile_id)) for tile_id in inventory.tiles]
+    requests = [
+        TileRequest(raw, tile.tile_id, tile.files, found.forms, truth.get(tile.tile_id)) for tile in found.tiles
+    ]
     read = in_parallel(inspect_tile, requests, processes, "tiles")
     reports = list(progress(read, "index_tiles", total=len(requests)))
     problems = [problem for report in reports for problem in report.problems]
@@ -63,9 +77,9 @@ def index_tiles(
         raise UserError(_in_one_message(raw, problems, len(requests)))
 
     # All tables are built before the first is written: a failure must leave nothing under a final name.
-    catalog = catalog_table(reports, inventory.orientations, size_px, pixel_m)
-    footprints = footprint_table(reports)
-    summary = summarize(catalog, footprints, reports, inventory)
+    catalog = catalog_table(reports, found)
+    footprints = footprint_table(reports, found.forms.sar.epsg)
+    summary = summarize(catalog, footprints, reports, found)
     summary["labels"]["tiles_only_in_csv"] = only_in_csv
     with whole_file(out_catalog) as path:
         catalog.to_parquet(path, index=False)
@@ -80,44 +94,50 @@ def index_tiles(
     )
 
 
-def catalog_table(
-    reports: list[TileReport], orientations: dict[str, int], size_px: int, pixel_m: float
-) -> pd.DataFrame:
-    """One row for each tile, in the order of the reports; paths are relative to raw/."""
+def catalog_table(reports: list[TileReport], layout: Layout) -> pd.DataFrame:
+    """One row for each tile, in the order of the reports; paths are relative to raw/, or absolute.
+
+    A tile without an EO image has an empty `eo_path`, and no-data for all of it.
+    """
+    forms, tiles = layout.forms, {tile.tile_id: tile for tile in layout.tiles}
     rows = []
     for report in reports:
-        sar, eo, agreement = report.sar, report.eo, report.agreement
-        assert sar and eo and agreement  # tiles with problems come to no table
-        strip = spacenet6.strip_of(report.tile_id)
+        sar, agreement, tile = report.sar, report.agreement, tiles[report.tile_id]
+        assert sar and agreement  # tiles with problems come to no table
+        assert report.eo or tile.files.eo is None
         row: dict[str, Any] = {
             "tile_id": report.tile_id,
-            "strip": strip,
-            "tile_number": spacenet6.number_of(report.tile_id),
-            "orientation": orientations[strip],
+            "strip": tile.strip,
+            "tile_number": tile.number,
+            "orientation": tile.orientation,
             "easting_m": sar.origin_m[0],
             "northing_m": sar.origin_m[1],
-            "size_px": size_px,
-            "pixel_m": pixel_m,
-            "sar_path": str(spacenet6.file_path(spacenet6.SAR, report.tile_id)),
-            "eo_path": str(spacenet6.file_path(spacenet6.EO, report.tile_id)),
-            "label_path": str(spacenet6.file_path(spacenet6.LABELS, report.tile_id)),
+            "size_px": forms.sar.side_px,
+            "pixel_m": forms.sar.pixel_m,
+            "epsg": forms.sar.epsg,
+            "sar_bands": forms.sar.bands,
+            "eo_bands": forms.eo.bands,
+            "sar_path": tile.files.sar,
+            "eo_path": tile.files.eo or "",
+            "label_path": tile.files.labels,
             "sar_no_data_fraction": sar.no_data_fraction,
-            "eo_no_data_fraction": eo.no_data_fraction,
+            "eo_no_data_fraction": report.eo.no_data_fraction if report.eo else 1.0,
             "building_count": len(report.footprints),
             "in_csv": agreement.in_csv,
             "csv_count": agreement.csv_count,
             "csv_alone": agreement.csv_alone,
         }
-        for name, image in (("sar", sar), ("eo", eo)):
-            found = [band for band in image.bands if band.pixels]
+        for name, image in (("sar", sar), ("eo", report.eo)):
+            found = [band for band in image.bands if band.pixels] if image else []
+            row[f"{name}_dtype"] = image.dtype if image else ""
             row[f"{name}_min"] = min((band.lowest for band in found), default=np.nan)
             row[f"{name}_max"] = max((band.highest for band in found), default=np.nan)
-            row[f"{name}_out_of_range"] = image.out_of_range
+            row[f"{name}_out_of_range"] = image.out_of_range if image else 0
         rows.append(row)
     return pd.DataFrame(rows)
 
 
-def footprint_table(reports: list[TileReport]) -> Any:
+def footprint_table(reports: list[TileReport], epsg: int) -> Any:
     """A GeoDataFrame with one row for each footprint in each tile, in the order of the reports and their files.
 
     `csv_iou` and `csv_distance_px` hold each footprint against its polygon in the CSV, NaN where it has none there.
@@ -138,10 +158,10 @@ def footprint_table(reports: list[TileReport]) -> Any:
         "csv_iou": np.concatenate([agreement.iou for agreement in agreements]),
         "csv_distance_px": np.concatenate([agreement.distance_px for agreement in agreements]),
     }
-    return geopandas.GeoDataFrame(columns, geometry=geometry, crs=CRS)
+    return geopandas.GeoDataFrame(columns, geometry=geometry, crs=f"EPSG:{epsg}")
 
 
-def _truth(raw: Path, inventory: Inventory) -> tuple[dict[str, list[bytes]], list[str]]:
+def _truth(path: Path, inventory: Inventory) -> tuple[dict[str, list[bytes]], list[str]]:
     """Reads the CSV that is scored against, now and not after days of training.
 
     Returns:
@@ -149,7 +169,6 @@ def _truth(raw: Path, inventory: Inventory) -> tuple[dict[str, list[bytes]], lis
     """
     import shapely
 
-    path = raw / spacenet6.TRUTH_FILE
     if not path.is_file():
         raise UserError(f"{path}: is missing, expected the table of buildings that is scored against; {FETCH_AGAIN}")
     table = read_spacenet_csv(path)

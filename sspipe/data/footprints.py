@@ -14,13 +14,13 @@ from shapely.geometry import shape
 
 from sspipe.data.spacenet6 import EPSG
 
-_CRS = re.compile(rf"^(urn:ogc:def:crs:)?EPSG:[\d.]*:?{EPSG}$", re.IGNORECASE)
+_CRS = re.compile(r"^(urn:ogc:def:crs:)?EPSG:(?:[\d.]*:)?(?P<epsg>\d+)$", re.IGNORECASE)
 
 LARGEST_ID = 2.0**63  # ids are written as int64
 
 
 class Footprint(NamedTuple):
-    """One building in one tile, in map coordinates (EPSG:32631, x east, y north, m)."""
+    """One building in one tile, in map coordinates (x east, y north, m)."""
 
     building_id: int  # SpaceNet's; -1, -2, ... for features without a usable one
     height_m: float  # mean height of its roof; NaN where unknown
@@ -43,7 +43,7 @@ class LabelError(Exception):
 
 
 def read_footprints(
-    path: Path, tile_id: str, extent_m: tuple[float, float, float] | None
+    path: Path, tile_id: str, extent_m: tuple[float, float, float] | None, epsg: int = EPSG
 ) -> tuple[list[Footprint], list[FootprintProblem]]:
     """Reads a tile's footprints; a file of no bytes and one of no features both mean that there is no building.
 
@@ -52,6 +52,7 @@ def read_footprints(
         tile_id: for the problems.
         extent_m: easting and northing of the tile's upper-left corner and its side; footprints wholly outside are
             skipped. None keeps them.
+        epsg: that the coordinates must be in, where the file names a CRS.
 
     Returns:
         the usable footprints, and what was repaired or skipped.
@@ -64,7 +65,7 @@ def read_footprints(
         easting, northing, side = extent_m
         tile = shapely.box(easting, northing - side, easting + side, northing)
     footprints, problems = [], []
-    for position, feature in enumerate(_features(path)):
+    for position, feature in enumerate(_features(path, epsg)):
         properties = _mapping(feature.get("properties"))
         building_id = _integer(properties.get("Building_ID"), otherwise=-1 - position)
         polygon, problem = mended(feature.get("geometry"))
@@ -126,7 +127,7 @@ def mended(geometry: Any) -> tuple[shapely.Geometry | None, str | None]:
     return repaired, reason
 
 
-def _features(path: Path) -> list[dict[str, Any]]:
+def _features(path: Path, epsg: int) -> list[dict[str, Any]]:
     text = path.read_text(encoding="utf-8-sig", errors="replace")  # some writers begin with a byte order mark
     if not text.strip():
         return []
@@ -145,7 +146,8 @@ def _features(path: Path) -> list[dict[str, Any]]:
     crs = content.get("crs")
     if crs is not None:
         name = _mapping(crs.get("properties")).get("name", "") if isinstance(crs, dict) else crs
-        if not _CRS.match(str(name)):
+        named = _CRS.match(str(name))
+        if not named or int(named["epsg"]) != epsg:
             raise LabelError(f"CRS is {name or crs}")
     return [feature for feature in features if isinstance(feature, dict)]
 

@@ -12,11 +12,10 @@ from numpy.typing import NDArray
 from rasterio.crs import CRS
 from rasterio.errors import RasterioError
 
-from sspipe.data import spacenet6
 from sspipe.data.agreement import Agreement, compare
-from sspipe.data.bands import RANGES, BandSummary, summarize_bands
+from sspipe.data.bands import BandSummary, summarize_bands
 from sspipe.data.footprints import Footprint, FootprintProblem, LabelError, read_footprints
-from sspipe.data.spacenet6 import Product
+from sspipe.data.forms import Form, Forms, TileFiles
 
 PIXEL_TOLERANCE = 1e-3  # of the pixel size: products of a tile differ by up to 0.02 %
 LARGEST_VALUE = float(np.finfo(np.float16).max)  # tiles are packed as float16
@@ -40,8 +39,8 @@ class TileRequest(NamedTuple):
 
     raw: Path
     tile_id: str
-    size_px: int
-    pixel_m: float
+    files: TileFiles
+    forms: Forms
     truth: list[bytes] | None  # WKB of the CSV's polygons, tile pixels; None if the CSV does not name the tile
 
 
@@ -49,13 +48,14 @@ class ImageReport(NamedTuple):
     """What one image holds; `origin_m` is easting and northing of its upper-left corner."""
 
     origin_m: tuple[float, float]
+    dtype: str
     no_data_fraction: float
     bands: list[BandSummary]
     out_of_range: int  # valid values that the product should not have
 
 
 class TileReport(NamedTuple):
-    """What one tile holds; the images are None where they cannot be read."""
+    """What one tile holds; the images are None where they cannot be read, EO also where the tile has none."""
 
     tile_id: str
     sar: ImageReport | None
@@ -68,55 +68,56 @@ class TileReport(NamedTuple):
 
 def inspect_tile(request: TileRequest) -> TileReport:
     """Reads a tile's SAR, EO and labels completely. Never raises for what is wrong with them: it is in the report."""
-    sar, problems = inspect_image(request, spacenet6.SAR)
-    eo, eo_problems = inspect_image(request, spacenet6.EO)
-    problems += eo_problems
-    # Each product has its own pixel size, so origins are all that can be compared of their transforms.
-    if sar and eo and math.dist(sar.origin_m, eo.origin_m) > request.pixel_m:
-        problems.append(
-            Problem(
-                str(spacenet6.file_path(spacenet6.EO, request.tile_id)),
-                f"its corner is at {eo.origin_m}",
-                f"that of the tile's SAR image, {sar.origin_m}",
-                FETCH_AGAIN,
-            )
-        )
+    files, forms = request.files, request.forms
+    sar, problems = inspect_image(request.raw, files.sar, forms.sar)
+    eo = None
+    if files.eo is not None:
+        eo, eo_problems = inspect_image(request.raw, files.eo, forms.eo)
+        problems += eo_problems
+        # Products may have pixel sizes of their own, so origins are all that can be compared of their transforms.
+        if sar and eo and math.dist(sar.origin_m, eo.origin_m) > forms.corner_m:
+            found, expected = f"its corner is at {eo.origin_m}", f"that of the tile's SAR image, {sar.origin_m}"
+            problems.append(Problem(files.eo, found, expected, forms.eo.remedy))
     footprints, footprint_problems, label_problems = _inspect_labels(request, sar)
     agreement = None
     if sar and not label_problems:
         outlines = [footprint.wkb for footprint in footprints]
-        agreement = compare(outlines, request.truth, sar.origin_m, request.pixel_m)
+        agreement = compare(outlines, request.truth, sar.origin_m, forms.sar.pixel_m)
     return TileReport(request.tile_id, sar, eo, footprints, footprint_problems, agreement, [*problems, *label_problems])
 
 
-def inspect_image(request: TileRequest, product: Product) -> tuple[ImageReport | None, list[Problem]]:
-    """Reads one product of a tile.
+def inspect_image(raw: Path, name: str, form: Form) -> tuple[ImageReport | None, list[Problem]]:
+    """Reads one image of a tile.
+
+    Args:
+        raw: the folder that names are relative to.
+        name: of the file.
+        form: what it must be.
 
     Returns:
-        what it holds, or None if it cannot be read or has not the form of its product; and what is wrong with it.
+        what it holds, or None if it cannot be read or has not its form; and what is wrong with it.
     """
-    name = str(spacenet6.file_path(product, request.tile_id))
-    path = request.raw / name
+    path = raw / name
     if not path.is_file():
-        return None, [Problem(name, "is missing", f"one {product.folder} image for each tile", FETCH_AGAIN)]
+        return None, [Problem(name, "is missing", f"one {form.kind} image for each tile", form.remedy)]
     try:
         with rasterio.open(path) as image:
-            problems = _header_problems(image, name, request, product)
+            problems = header_problems(image, name, form)
             pixels = image.read()
             origin_m = (image.transform.c, image.transform.f)
     except RasterioError as error:
         reason = " ".join(str(error.__cause__ or error).split())
-        return None, [Problem(name, f"cannot be read to its end ({reason})", "a whole GeoTIFF", FETCH_AGAIN)]
+        return None, [Problem(name, f"cannot be read to its end ({reason})", "a whole GeoTIFF", form.remedy)]
     if problems:
         return None, problems
     # NaN fails each comparison, and is the least and the largest where there is one.
     if not (pixels.min() >= -LARGEST_VALUE and pixels.max() <= LARGEST_VALUE):
         count = int((~(np.abs(pixels) <= LARGEST_VALUE)).sum())
         found = f"values that are not finite, or beyond {LARGEST_VALUE:.0f}: {count}"
-        return None, [Problem(name, found, "log-scaled amplitudes, 0 to about 93, and 0 for no-data", FETCH_AGAIN)]
+        return None, [Problem(name, found, form.values_words, form.remedy)]
     valid = pixels.any(axis=0)
-    bands, out_of_range = summarize_bands(pixels, valid, RANGES[product.dtype])
-    return ImageReport(origin_m, no_data_fraction(valid), bands, out_of_range), []
+    bands, out_of_range = summarize_bands(pixels, valid, form.values)
+    return ImageReport(origin_m, pixels.dtype.name, no_data_fraction(valid), bands, out_of_range), []
 
 
 def no_data_fraction(valid: NDArray[np.bool_]) -> float:
@@ -128,24 +129,37 @@ def no_data_fraction(valid: NDArray[np.bool_]) -> float:
     return float(1 - np.mean(valid))
 
 
-def _header_problems(image: Any, name: str, request: TileRequest, product: Product) -> list[Problem]:
-    """Compares an open image with what its product must be."""
+def header_problems(image: Any, name: str, form: Form) -> list[Problem]:
+    """Compares an open image with what it must be."""
+    return [*content_problems(image, name, form), *grid_problems(image, name, form)]
+
+
+def content_problems(image: Any, name: str, form: Form) -> list[Problem]:
+    """Compares an open image's bands with what they must be."""
     problems = []
-    if image.count != product.bands:
-        problems.append(Problem(name, f"{image.count} bands", f"{product.bands}", FETCH_AGAIN))
+    if image.count != form.bands:
+        expected, remedy = f"{form.bands}", form.remedy
+        if form.bands_key:
+            expected += f" (`{form.bands_key}` in the config)"
+            remedy = f"name as many bands in {form.bands_key} as the files have"
+        problems.append(Problem(name, f"{image.count} bands", expected, remedy))
     dtypes = sorted(set(image.dtypes))
-    if dtypes != [product.dtype]:
-        problems.append(Problem(name, f"dtype {', '.join(dtypes)}", product.dtype, FETCH_AGAIN))
-    if image.crs != CRS.from_epsg(spacenet6.EPSG):
-        found = f"CRS {_crs_name(image.crs)}"
-        remedy = f"reproject the data to EPSG:{spacenet6.EPSG}, or fetch SpaceNet 6's own archive"
-        problems.append(Problem(name, found, f"EPSG:{spacenet6.EPSG}", remedy))
-    side_px = spacenet6.side_px(product, request.size_px)
-    if (image.height, image.width) != (side_px, side_px):
+    if len(dtypes) != 1 or dtypes[0] not in form.dtypes:
+        problems.append(Problem(name, f"dtype {', '.join(dtypes)}", " or ".join(form.dtypes), form.remedy))
+    return problems
+
+
+def grid_problems(image: Any, name: str, form: Form) -> list[Problem]:
+    """Compares an open image's CRS, size and pixels with what they must be."""
+    problems = []
+    if image.crs != CRS.from_epsg(form.epsg):
+        found = f"CRS {crs_name(image.crs)}"
+        problems.append(Problem(name, found, f"EPSG:{form.epsg}", _crs_remedy(form)))
+    if (image.height, image.width) != (form.side_px, form.side_px):
         found = f"{image.height} x {image.width} px"
-        expected = f"{side_px} x {side_px} px (`tiles.size_px` in the config)"
+        expected = f"{form.side_px} x {form.side_px} px (`tiles.size_px` in the config)"
         problems.append(Problem(name, found, expected, "set tiles.size_px (and tiles.padded_px) to what the data has"))
-    grid, pixel_m = image.transform, spacenet6.pixel_size_m(product, request.pixel_m)
+    grid, pixel_m = image.transform, form.pixel_m
     if grid.b or grid.d or abs(grid.a / pixel_m - 1) > PIXEL_TOLERANCE or abs(-grid.e / pixel_m - 1) > PIXEL_TOLERANCE:
         found = f"pixels of {grid.a:.6g} x {-grid.e:.6g} m" + (", rotated" if grid.b or grid.d else "")
         expected = f"{pixel_m:.6g} m within 0.1 % (`tiles.pixel_m` in the config), north up"
@@ -153,7 +167,14 @@ def _header_problems(image: Any, name: str, request: TileRequest, product: Produ
     return problems
 
 
-def _crs_name(crs: Any) -> str:
+def _crs_remedy(form: Form) -> str:
+    if form.bands_key:
+        return "set tiles.epsg to what the data has, or reproject them (gdalwarp -t_srs)"
+    return f"reproject the data to EPSG:{form.epsg}, or fetch SpaceNet 6's own archive"
+
+
+def crs_name(crs: Any) -> str:
+    """What a CRS is called in messages."""
     if not crs:
         return "missing"
     return f"EPSG:{crs.to_epsg()}" if crs.to_epsg() else " ".join(crs.to_wkt().split())[:60]
@@ -162,15 +183,12 @@ def _crs_name(crs: Any) -> str:
 def _inspect_labels(
     request: TileRequest, sar: ImageReport | None
 ) -> tuple[list[Footprint], list[FootprintProblem], list[Problem]]:
-    name = str(spacenet6.file_path(spacenet6.LABELS, request.tile_id))
-    path = request.raw / name
-    side_m = request.size_px * request.pixel_m
-    extent_m = (*sar.origin_m, side_m) if sar else None
+    name, form = request.files.labels, request.forms.sar
+    extent_m = (*sar.origin_m, form.side_px * form.pixel_m) if sar else None
     try:
-        return *read_footprints(path, request.tile_id, extent_m), []
+        return *read_footprints(request.raw / name, request.tile_id, extent_m, form.epsg), []
     except OSError as error:
-        found, remedy = f"cannot be read ({error.strerror})", FETCH_AGAIN
+        found, remedy = f"cannot be read ({error.strerror})", form.remedy
     except LabelError as error:
-        found = str(error)
-        remedy = f"{FETCH_AGAIN}; labels of your own: reproject them to EPSG:{spacenet6.EPSG}"
-    return [], [], [Problem(name, found, f"GeoJSON in EPSG:{spacenet6.EPSG} (m)", remedy)]
+        found, remedy = str(error), request.forms.labels_remedy
+    return [], [], [Problem(name, found, f"GeoJSON in EPSG:{form.epsg} (m)", remedy)]

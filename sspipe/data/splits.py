@@ -50,7 +50,7 @@ def assign_splits(
     out_split: Path,
     out_leakage: Path,
 ) -> None:
-    """Writes each tile's subset, and how much of the test ground the training tiles show.
+    """Writes each tile's subset and whether it has an EO image; and how much of the test ground training tiles show.
 
     Raises:
         UserError: train, validation or test would have no tiles, or the seed is negative.
@@ -58,14 +58,15 @@ def assign_splits(
     rule = Rule(kind, seed, test_fraction, validation_fraction, test_line_m, edges_m)
     if seed < 0:
         raise UserError(f"splits.{split}.seed is {seed}; expected 0 or more; choose another seed")
-    tiles = read_table(catalog, columns=["tile_id", "easting_m", "northing_m", "size_px", "pixel_m"])
+    tiles = read_table(catalog, columns=["tile_id", "easting_m", "northing_m", "size_px", "pixel_m", "eo_path"])
+    tiles["has_eo"] = tiles["eo_path"] != ""
     tiles["size_m"] = tiles["size_px"] * tiles["pixel_m"]
     tiles["subset"] = subsets_of(tiles, rule)
     counts = count(tiles["subset"])
     refuse_empty(f"split `{split}`", tiles, rule, lambda field: f"splits.{split}.{field}")
     shares = audit(tiles)
     with whole_file(out_split) as partial:
-        tiles[["tile_id", "subset"]].sort_values("tile_id").to_parquet(partial, index=False)
+        tiles[["tile_id", "subset", "has_eo"]].sort_values("tile_id").to_parquet(partial, index=False)
     write_json(out_leakage, {"split": split, "kind": kind, "counts": counts, "headline": HEADLINE, **shares})
     say(f"split {split}: " + ", ".join(f"{count} {name}" for name, count in counts.items()))
     say(

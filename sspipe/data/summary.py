@@ -8,19 +8,19 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from sspipe.data import spacenet6
-from sspipe.data.bands import RANGES, as_json, merged
+from sspipe.data.bands import as_json, merged
 from sspipe.data.inspection import TileReport
-from sspipe.data.inventory import Inventory, reasons_of
+from sspipe.data.inventory import reasons_of
+from sspipe.data.layout import Layout
 
 AREA_TOLERANCE = 0.005  # of the building's area: SpaceNet's own figures and its outlines agree within this
 LISTED_AREAS = 1000  # footprints.parquet has all
 AGREED_PX = 0.01  # outlines that lie closer than this everywhere are the same outline, rounded
-IMAGES = {"sar": spacenet6.SAR, "eo": spacenet6.EO}
+VIEWS = ("sar", "eo")
 
 
 def summarize(
-    catalog: pd.DataFrame, footprints: pd.DataFrame, reports: list[TileReport], inventory: Inventory
+    catalog: pd.DataFrame, footprints: pd.DataFrame, reports: list[TileReport], layout: Layout
 ) -> dict[str, Any]:
     """Gathers what the data report says of the tiles.
 
@@ -28,11 +28,12 @@ def summarize(
         catalog: `catalog_table`.
         footprints: `footprint_table`.
         reports: of the tiles in use, sorted by tile id.
-        inventory: all tiles.
+        layout: all tiles, and what their images must be.
 
     Returns:
         a tree of plain values. `kept` footprints were fine as they were.
     """
+    inventory = layout.inventory
     problems = [problem for report in reports for problem in report.footprint_problems]
     actions = Counter(problem.action for problem in problems)
     strips = catalog.drop_duplicates("strip")
@@ -57,7 +58,7 @@ def summarize(
             "tiles": [{"tile_id": each.tile_id, "reasons": list(each.reasons)} for each in inventory.left_out],
         },
         "other_files": inventory.other_files,
-        "values": {name: _values(catalog, reports, name) for name in IMAGES},
+        "values": {name: _values(catalog, reports, layout, name) for name in VIEWS},
         "areas": _areas(footprints),
         "labels": _labels(catalog, footprints, reports),
     }
@@ -67,18 +68,20 @@ def _by_orientation(table: pd.DataFrame) -> dict[str, int]:
     return {str(value): int((table["orientation"] == value).sum()) for value in (0, 1)}
 
 
-def _values(catalog: pd.DataFrame, reports: list[TileReport], name: str) -> dict[str, Any]:
+def _values(catalog: pd.DataFrame, reports: list[TileReport], layout: Layout, name: str) -> dict[str, Any]:
     """Range, mean and histogram of each band, and the tiles whose values are not as they should be."""
-    expected = RANGES[IMAGES[name].dtype]
-    images = [getattr(report, name) for report in reports]
+    expected = getattr(layout.forms, name).values
+    images = [image for image in (getattr(report, name) for report in reports) if image is not None]
     odd = catalog[catalog[f"{name}_out_of_range"] > 0]
+    missing = catalog[f"{name}_path"] == ""
     columns = {f"{name}_out_of_range": "count", f"{name}_min": "min", f"{name}_max": "max"}
     return {
         "bands": [as_json(merged(tile)) for tile in zip(*(image.bands for image in images), strict=True)],
         "bin_width": expected.step,
         "expected": [expected.lowest, expected.highest],
         "out_of_range": odd[["tile_id", *columns]].rename(columns=columns).to_dict("records"),
-        "empty_tiles": catalog.loc[catalog[f"{name}_no_data_fraction"] == 1, "tile_id"].tolist(),
+        "missing_tiles": catalog.loc[missing, "tile_id"].tolist(),
+        "empty_tiles": catalog.loc[(catalog[f"{name}_no_data_fraction"] == 1) & ~missing, "tile_id"].tolist(),
     }
 
 

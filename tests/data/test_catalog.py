@@ -11,7 +11,8 @@ import rasterio
 
 from sspipe.data import spacenet6
 from sspipe.data.catalog import index_tiles
-from sspipe.data.inspection import TileRequest, inspect_image
+from sspipe.data.inspection import inspect_image
+from sspipe.data.layout import spacenet6_form
 from sspipe.errors import UserError
 from tests.data import small_scene
 from tests.data.small_scene import PIXEL_M, SIZE_PX, TILE_IDS, origin_of, write_image, write_labels, write_scene
@@ -163,7 +164,9 @@ def test_every_product_is_read_with_its_own_pixel_size_and_shape(tmp_path, produ
     path = write_image(tmp_path, product, FIRST, pixels, origin_of(0))
     with rasterio.open(path) as file:
         assert file.transform.a == pytest.approx(pixel_m, rel=1e-9)
-    found, problems = inspect_image(TileRequest(tmp_path, FIRST, 900, PIXEL_M, None), product)
+    found, problems = inspect_image(
+        tmp_path, str(spacenet6.file_path(product, FIRST)), spacenet6_form(product, 900, PIXEL_M)
+    )
     assert problems == [] and found.origin_m == origin_of(0) and found.no_data_fraction == 0
 
 

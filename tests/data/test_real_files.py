@@ -15,7 +15,8 @@ from shapely.affinity import affine_transform
 
 from sspipe.data import spacenet6
 from sspipe.data.footprints import read_footprints
-from sspipe.data.inspection import TileRequest, inspect_image
+from sspipe.data.inspection import inspect_image
+from sspipe.data.layout import spacenet6_form
 from sspipe.pack.masks import tile_masks
 from tests.data.small_scene import write_image, write_orientations, write_truth
 from tests.data.test_catalog import index
@@ -39,6 +40,11 @@ def put(raw, product, tile_id):
     shutil.copy(real_file(product, tile_id), target)
 
 
+def inspected(raw, product):
+    """What inspecting the real EO tile's image gives."""
+    return inspect_image(raw, str(spacenet6.file_path(product, EO_TILE)), spacenet6_form(product, SIZE_PX, PIXEL_M))
+
+
 @pytest.fixture(scope="module")
 def footprints():
     found, problems = read_footprints(real_file(spacenet6.LABELS, LABEL_TILE), LABEL_TILE, (*ORIGIN_M, 450.0))
@@ -48,7 +54,7 @@ def footprints():
 
 def test_the_real_eo_picture_is_what_its_product_must_be(tmp_path):
     put(tmp_path, spacenet6.PS_RGB, EO_TILE)
-    report, problems = inspect_image(TileRequest(tmp_path, EO_TILE, SIZE_PX, PIXEL_M, None), spacenet6.PS_RGB)
+    report, problems = inspected(tmp_path, spacenet6.PS_RGB)
     assert problems == []
     assert report.no_data_fraction == pytest.approx(0.372, abs=0.001)
     assert len(report.bands) == 3 and report.out_of_range == 0
@@ -70,7 +76,7 @@ def test_the_real_eo_picture_of_another_product_is_refused(tmp_path):
     target = tmp_path / spacenet6.file_path(spacenet6.EO, EO_TILE)
     target.parent.mkdir(parents=True)
     shutil.copy(real_file(spacenet6.PS_RGB, EO_TILE), target)
-    report, problems = inspect_image(TileRequest(tmp_path, EO_TILE, SIZE_PX, PIXEL_M, None), spacenet6.EO)
+    report, problems = inspected(tmp_path, spacenet6.EO)
     assert report is None
     assert [problem.found for problem in problems] == ["3 bands", "dtype uint8"]
 

@@ -87,6 +87,7 @@ def catalog(tmp_path):
     tiles = pd.DataFrame({"tile_id": [f"a_b_tile_{number:02d}" for number in range(20)]})
     tiles["easting_m"] = 592000.0 + 16 * np.arange(20)
     tiles["northing_m"], tiles["size_px"], tiles["pixel_m"] = 5749000.0, 64, 0.5
+    tiles["eo_path"] = [f"{tile_id}.tif" if number else "" for number, tile_id in enumerate(tiles["tile_id"])]
     tiles.to_parquet(tmp_path / "catalog.parquet")
     return tmp_path / "catalog.parquet"
 
@@ -101,7 +102,8 @@ def assign(catalog, **changes):
 
 def test_the_split_is_written_with_one_row_a_tile_and_its_leak_beside_it(catalog):
     table, leakage = assign(catalog)
-    assert table.columns.tolist() == ["tile_id", "subset"]
+    assert table.columns.tolist() == ["tile_id", "subset", "has_eo"]
+    assert table.loc[~table["has_eo"], "tile_id"].tolist() == ["a_b_tile_00"]  # the one without an EO image
     assert table["tile_id"].is_monotonic_increasing and len(table) == 20
     assert leakage["counts"] == {"train": 13, "validation": 3, "test": 4, "guard": 0, "validation_guard": 0}
     assert leakage["test_against_train_and_validation"]["over_0"] == 1
