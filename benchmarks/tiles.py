@@ -12,8 +12,9 @@ from sspipe import checksum
 from sspipe.files import write_json
 from sspipe.pack.identity import pack_digest
 from sspipe.pack.orientation import orient
-from sspipe.train.dataset import FORMS, PackedTiles
+from sspipe.train.dataset import DTYPES, PackedTiles
 
+CHANNELS = {"sar": 4, "eo": 4, "masks": 2}
 STATISTICS = {"views": {"sar": {"mean": [30.0] * 4, "std": [8.4] * 4}, "eo": {"mean": [420.0] * 4, "std": [260.0] * 4}}}
 
 
@@ -59,9 +60,9 @@ def write_pack(
         place.mkdir(parents=True)
         arrays = {
             name: np.lib.format.open_memmap(
-                place / f"{name}.npy", "w+", dtype, (len(mine), bands, padded_px, padded_px)
+                place / f"{name}.npy", "w+", dtype, (len(mine), CHANNELS[name], padded_px, padded_px)
             )
-            for name, (bands, dtype) in FORMS.items()
+            for name, dtype in DTYPES.items()
         }
         for row, number in enumerate(mine):
             for name, image in images(number, size_px).items():

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
 
 from sspipe.models.skips import mix
-from sspipe.models.unet16 import LEVELS, Decoder, encode, encoder_blocks
+from sspipe.models.unet16 import IN_CHANNELS, LEVELS, Decoder, encode, encoder_blocks, widened
 from sspipe.variants import SkipSource
 
 VIEWS = ("sar", "eo")
+FOUR_BANDS: Mapping[str, int] = dict.fromkeys(VIEWS, IN_CHANNELS)
 
 
 class SharedSpace(nn.Module):
@@ -22,15 +23,26 @@ class SharedSpace(nn.Module):
         private_blocks: VGG blocks in each private encoder; the rest is shared.
         width: scales every channel count.
         norm: `none` or `batch`.
+        bands: of each view's images. Without private blocks the shared encoder takes both, and the one with fewer gets
+            bands of 0.
     """
 
     def __init__(
-        self, skip_sources: Sequence[SkipSource], private_blocks: int = 2, width: float = 1.0, norm: str = "none"
+        self,
+        skip_sources: Sequence[SkipSource],
+        private_blocks: int = 2,
+        width: float = 1.0,
+        norm: str = "none",
+        bands: Mapping[str, int] = FOUR_BANDS,
     ) -> None:
         super().__init__()
         self.skip_sources = tuple(skip_sources)
-        self.private = nn.ModuleDict({view: encoder_blocks(1, private_blocks, width, norm) for view in VIEWS})
-        self.shared = encoder_blocks(private_blocks + 1, LEVELS, width, norm)
+        widest = max(bands[view] for view in VIEWS)
+        self.bands = {view: bands[view] if private_blocks else widest for view in VIEWS}
+        self.private = nn.ModuleDict(
+            {view: encoder_blocks(1, private_blocks, width, norm, bands[view]) for view in VIEWS}
+        )
+        self.shared = encoder_blocks(private_blocks + 1, LEVELS, width, norm, widest)
         self.decoder = Decoder([source != "none" for source in skip_sources], width, norm)
 
     def encoders(self) -> list[list[nn.Module]]:
@@ -46,7 +58,7 @@ class SharedSpace(nn.Module):
         """Decodes every view that is given; both go through the shared part as one batch.
 
         Args:
-            views: `sar`, `eo` or both, each `(B, 4, H, W)` float32, standardised.
+            views: `sar`, `eo` or both, each `(B, C, H, W)` float32, standardised.
             psi: `(2, B, 5)` bool draws of Eq. 1 for the passes that decode SAR and EO; needed exactly when both views
                 are given and some level's source is `random`. With SAR alone psi is 1 and no EO tensor exists.
 
@@ -65,9 +77,12 @@ class SharedSpace(nn.Module):
         if randomized and names == ["eo"]:
             raise ValueError("randomized skip connections take SAR's features at test; EO alone cannot be decoded")
 
-        private = [encode(self._private(view), views[view], pool_first=False) for view in names]
+        images = [widened(views[view], self.bands[view]) for view in names]
+        private = [
+            encode(self._private(view), image, pool_first=False) for view, image in zip(names, images, strict=True)
+        ]
         levels = list(zip(*private, strict=True))
-        entrance = _joined(levels[-1] if levels else [views[view] for view in names])
+        entrance = _joined(levels[-1] if levels else images)
         shared = encode(self.shared, entrance, pool_first=bool(levels))
         # Private features are joined only where a skip connection takes them: at full size they are gigabytes.
         features: list[Tensor | None] = [

@@ -15,7 +15,7 @@ LEVELS = 5
 _CHANNELS = (64, 128, 256, 512, 512)
 _CONVOLUTIONS = (2, 2, 3, 3, 3)
 _FILTERS = 32  # num_filters of the original; every decoder width is a multiple of it
-IN_CHANNELS = 4  # SAR: HH, HV, VH, VV; EO: R, G, B, NIR
+IN_CHANNELS = 4  # of SpaceNet 6, SAR: HH, HV, VH, VV; EO: R, G, B, NIR
 OUT_CHANNELS = 2  # interior and border
 
 
@@ -32,11 +32,11 @@ def convolution(inputs: int, outputs: int, norm: str) -> nn.Sequential:
     return nn.Sequential(*layers, nn.ReLU(inplace=True))
 
 
-def encoder_blocks(first: int, last: int, width: float, norm: str) -> nn.ModuleList:
-    """The VGG16 blocks of levels `first` to `last`, both included (1 to 5)."""
+def encoder_blocks(first: int, last: int, width: float, norm: str, bands: int = IN_CHANNELS) -> nn.ModuleList:
+    """The VGG16 blocks of levels `first` to `last`, both included (1 to 5); level 1 takes an image of `bands`."""
     blocks = []
     for level in range(first, last + 1):
-        inputs = IN_CHANNELS if level == 1 else scaled(_CHANNELS[level - 2], width)
+        inputs = bands if level == 1 else scaled(_CHANNELS[level - 2], width)
         outputs = scaled(_CHANNELS[level - 1], width)
         count = _CONVOLUTIONS[level - 1]
         blocks.append(nn.Sequential(*(convolution(inputs if n == 0 else outputs, outputs, norm) for n in range(count))))
@@ -62,6 +62,12 @@ def encode(blocks: Iterable[nn.Module], image_BCHW: Tensor, *, pool_first: bool)
         current = block(current)
         features.append(current)
     return features
+
+
+def widened(image_BCHW: Tensor, bands: int) -> Tensor:
+    """Gives an image as many bands as an encoder takes that serves views of several counts: the missing ones are 0."""
+    missing = bands - image_BCHW.shape[1]
+    return nn.functional.pad(image_BCHW, (0, 0, 0, 0, 0, missing)) if missing > 0 else image_BCHW
 
 
 class Decoder(nn.Module):
@@ -114,12 +120,26 @@ class Decoder(nn.Module):
 
 
 class UNet16(nn.Module):
-    """One encoder, one decoder, skip connections at every level (or at those of `has_skip`)."""
+    """One encoder, one decoder, skip connections at every level (or at those of `has_skip`).
 
-    def __init__(self, has_skip: Sequence[bool] = (True,) * LEVELS, width: float = 1.0, norm: str = "none") -> None:
+    Args:
+        has_skip: for levels 1 to 5.
+        width: scales every channel count.
+        norm: `none` or `batch`.
+        bands: that an image has; one with fewer gets bands of 0, so that one encoder can serve SAR and EO.
+    """
+
+    def __init__(
+        self,
+        has_skip: Sequence[bool] = (True,) * LEVELS,
+        width: float = 1.0,
+        norm: str = "none",
+        bands: int = IN_CHANNELS,
+    ) -> None:
         super().__init__()
         self.has_skip = tuple(has_skip)
-        self.encoder = encoder_blocks(1, LEVELS, width, norm)
+        self.bands = bands
+        self.encoder = encoder_blocks(1, LEVELS, width, norm, bands)
         self.decoder = Decoder(has_skip, width, norm)
 
     def encoders(self) -> list[list[nn.Module]]:
@@ -130,7 +150,7 @@ class UNet16(nn.Module):
         """Decodes one view.
 
         Args:
-            views: exactly one view, `(B, 4, H, W)` float32, standardised. The name does not matter: the same weights
+            views: exactly one view, `(B, C, H, W)` float32, standardised. The name does not matter: the same weights
                 serve EO in the first stage of fine-tuning and SAR in the second.
             psi: accepted so that all networks are called alike; there is nothing to mix.
 
@@ -140,6 +160,6 @@ class UNet16(nn.Module):
         if len(views) != 1:
             raise ValueError(f"UNet16 has one encoder and takes one view, got {sorted(views)}")
         (name, image_BCHW) = next(iter(views.items()))
-        features = encode(self.encoder, image_BCHW, pool_first=False)
+        features = encode(self.encoder, widened(image_BCHW, self.bands), pool_first=False)
         skips = [level if has else None for level, has in zip(features, self.has_skip, strict=True)]
         return {name: self.decoder(features[-1], skips)}

@@ -14,7 +14,6 @@ from sspipe.operate import work
 # A gzipped archive over what its products have unpacked: SpaceNet 6's 41.87 GB over 3401 tiles' 85 GB.
 _ARCHIVED_SHARE = 0.49
 _BYTES = {"float32": 4, "uint16": 2, "uint8": 1}
-_PACKED_BYTES_PER_PX = 4 * 2 + 4 * 2 + 2  # SAR in float16, EO in uint16, two masks
 _PROBABILITY_BYTES_PER_PX = 2 * 2  # interior and border in float16
 _WEIGHT_BYTES = 4
 _SETS_IN_CHECKPOINT = 4  # the network, Adam's two moments, and the best epoch's weights
@@ -48,18 +47,14 @@ def space(config: Config, runs: Iterable[tuple[str, str, int]], at_once: int) ->
     """
     folder, size, padded = config.folder, config.tiles.size_px, config.tiles.padded_px
     tiles = work.tile_count(config)
+    # SAR in float16, EO in uint16, two masks.
+    packed_bytes_per_px = 2 * len(config.tiles.sar_bands) + 2 * len(config.tiles.eo_bands) + 2
     lines = [
-        _archive(config, tiles),
-        Space(
-            "raw",
-            tiles * _tile_bytes(config, (spacenet6.SAR, spacenet6.EO)),
-            f"{tiles} tiles x (4 bands x 4 B + 4 bands x 2 B) x {size}² px",
-            (folder / "raw.json").exists(),
-        ),
+        *_source(config, tiles),
         Space(
             "pack",
-            tiles * _PACKED_BYTES_PER_PX * padded**2,
-            f"{tiles} tiles x {_PACKED_BYTES_PER_PX} B x {padded}² px",
+            tiles * packed_bytes_per_px * padded**2,
+            f"{tiles} tiles x {packed_bytes_per_px} B x {padded}² px",
             all((folder / f"pack/{shard}/manifest.json").exists() for shard in range(config.pack.shards)),
         ),
     ]
@@ -69,7 +64,7 @@ def space(config: Config, runs: Iterable[tuple[str, str, int]], at_once: int) ->
         run = f"{split}/{variant}/seed{seed}"
         probabilities += work.tiles_of(config, split).test * _PROBABILITY_BYTES_PER_PX * size**2
         predicted &= (folder / "predict" / run / "probabilities.npy").exists()
-        one = work.parameters(config.variants[variant].model) * _WEIGHT_BYTES
+        one = work.parameters(config.variants[variant], work.bands_of(config)) * _WEIGHT_BYTES
         weights += 2 * one  # model.safetensors, and finished.pt from which results can be written anew
         checkpoints = max(checkpoints, one * _SETS_IN_CHECKPOINT * _CHECKPOINTS)
         trained &= (folder / "train" / run / "train.json").exists()
@@ -100,6 +95,19 @@ def existing_folder(path: Path) -> Path:
     while not path.is_dir():
         path = path.parent
     return path
+
+
+def _source(config: Config, tiles: int) -> list[Space]:
+    """The archive and what is unpacked of it; images of one's own are used where they lie."""
+    if config.archive.source == "table":
+        return []
+    raw = Space(
+        "raw",
+        tiles * _tile_bytes(config, (spacenet6.SAR, spacenet6.EO)),
+        f"{tiles} tiles x (4 bands x 4 B + 4 bands x 2 B) x {config.tiles.size_px}² px",
+        (config.folder / "raw.json").exists(),
+    )
+    return [_archive(config, tiles), raw]
 
 
 def _archive(config: Config, tiles: int) -> Space:

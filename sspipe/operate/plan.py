@@ -262,7 +262,7 @@ def _training(job: PlannedJob, config: Config, tflops: float) -> TrainingJob:
     split, variant, seed = job.wildcards["split"], job.wildcards["variant"], int(job.wildcards["seed"])
     gpus = gpus_of(job.resources)
     tiles = work.tiles_of(config, split)
-    total = work.training_tflop(config.variants[variant], tiles, config.tiles.padded_px)
+    total = work.training_tflop(config.variants[variant], tiles, config.tiles.padded_px, work.bands_of(config))
     left = 1 - _share_done(config.folder / "train" / split / variant / f"seed{seed}")
     scaling = config.plan.gpu_scaling if gpus > 1 else 1.0
     walltime = minutes(job.resources["runtime"]) if "runtime" in job.resources else None
@@ -287,7 +287,11 @@ def _prediction_hours(job: PlannedJob, config: Config, tflops: float) -> float:
     split, variant = job.wildcards["split"], job.wildcards["variant"]
     tiles = work.tiles_of(config, split)
     alone = work.Tiles(0, *((tiles.validation, 0) if _PREDICTING[job.rule] == "validation" else (0, tiles.test)))
-    return work.prediction_tflop(config.variants[variant], alone, config.tiles.padded_px) / tflops / 3600
+    return (
+        work.prediction_tflop(config.variants[variant], alone, config.tiles.padded_px, work.bands_of(config))
+        / tflops
+        / 3600
+    )
 
 
 def _whole(value: Any) -> int | None:

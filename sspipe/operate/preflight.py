@@ -202,7 +202,11 @@ def pack_findings(config: Config) -> list[Finding]:
     told = f"pack: {there} of {config.pack.shards} shards are there, so this night packs the others first"
     if not archive.exists() and config.archive.source in ("s3", "url"):
         told += " and fetches the archive (on this machine, which needs internet)"
-    if config.archive.source == "file" and config.archive.path is not None and not config.archive.path.exists():
+    if (
+        config.archive.source in ("file", "table")
+        and config.archive.path is not None
+        and not config.archive.path.exists()
+    ):
         return [Finding("PROBLEM", f"config.yaml: archive.path: {config.archive.path} is not there")]
     return [Finding("note", told)]
 

@@ -14,11 +14,15 @@ from statistics import median
 from typing import Any
 
 from sspipe.config import SIDE_MULTIPLE, Config, Split
+from sspipe.data import own_data
 from sspipe.files import read_json, read_table
 from sspipe.variants import Model, Variant, View
 
 # A step computes forward once, and backward about twice that: gradients of activations and of weights.
 _STEP = 3
+
+Bands = tuple[tuple[str, int], ...]  # of the images of each view; hashable, as each network is counted once
+_SPACENET6: Bands = (("sar", 4), ("eo", 4))
 
 
 @dataclass(frozen=True)
@@ -46,23 +50,29 @@ class Rate:
     measured: bool
 
 
-def training_tflop(variant: Variant, tiles: Tiles, size_px: int) -> float:
+def bands_of(config: Config) -> Bands:
+    """How many bands each view has."""
+    return (("sar", len(config.tiles.sar_bands)), ("eo", len(config.tiles.eo_bands)))
+
+
+def training_tflop(variant: Variant, tiles: Tiles, size_px: int, bands: Bands = _SPACENET6) -> float:
     """All that a run computes: its stages' epochs over training tiles, and validation after each; 10^12 operations."""
     total = 0.0
     for stage in variant.stages:
-        step = _STEP * forward_tflop(variant.model, stage.views, size_px)
-        look = forward_tflop(variant.model, (stage.validation_view,), size_px)
+        step = _STEP * forward_tflop(variant.model, stage.views, size_px, _taken(variant, bands))
+        look = forward_tflop(variant.model, (stage.validation_view,), size_px, _taken(variant, bands))
         total += stage.epochs * (tiles.train * step + tiles.validation * look)
     return total
 
 
-def prediction_tflop(variant: Variant, tiles: Tiles, size_px: int) -> float:
+def prediction_tflop(variant: Variant, tiles: Tiles, size_px: int, bands: Bands = _SPACENET6) -> float:
     """What predicting the test and validation tiles computes, in 10^12 operations."""
-    return (tiles.test + tiles.validation) * forward_tflop(variant.model, (variant.test_view,), size_px)
+    look = forward_tflop(variant.model, (variant.test_view,), size_px, _taken(variant, bands))
+    return (tiles.test + tiles.validation) * look
 
 
 @cache
-def forward_tflop(model: Model, views: tuple[View, ...], size_px: int) -> float:
+def forward_tflop(model: Model, views: tuple[View, ...], size_px: int, bands: Bands = _SPACENET6) -> float:
     """One forward pass of one tile with these views, in 10^12 operations (a multiplication and an addition are two).
 
     Counted on a small image, and on shapes alone: all layers work alike at every pixel, so all grows with the area.
@@ -70,11 +80,11 @@ def forward_tflop(model: Model, views: tuple[View, ...], size_px: int) -> float:
     import torch
     from torch.utils.flop_counter import FlopCounterMode
 
-    from sspipe.models.unet16 import IN_CHANNELS, LEVELS
+    from sspipe.models.unet16 import LEVELS
 
-    network = _network(model)
+    network, channels = _network(model, bands), dict(bands)
     with torch.device("meta"), torch.no_grad(), FlopCounterMode(display=False) as counter:
-        images = {view: torch.zeros(1, IN_CHANNELS, SIDE_MULTIPLE, SIDE_MULTIPLE) for view in views}
+        images = {view: torch.zeros(1, channels[view], SIDE_MULTIPLE, SIDE_MULTIPLE) for view in views}
         if model.kind == "shared_space" and len(views) == 2:
             network(images, torch.ones((2, 1, LEVELS), dtype=torch.bool))
         else:
@@ -83,11 +93,11 @@ def forward_tflop(model: Model, views: tuple[View, ...], size_px: int) -> float:
 
 
 @cache
-def parameters(model: Model) -> int:
-    """Unique parameters of a network."""
+def parameters(variant: Variant, bands: Bands = _SPACENET6) -> int:
+    """Unique parameters of a variant's network."""
     from sspipe.models.build import count_parameters
 
-    return count_parameters(_network(model))[0]
+    return count_parameters(_network(variant.model, _taken(variant, bands)))[0]
 
 
 def tiles_of(config: Config, split: str) -> Tiles:
@@ -100,12 +110,15 @@ def tiles_of(config: Config, split: str) -> Tiles:
 
 
 def tile_count(config: Config) -> int:
-    """All tiles: of the catalog if it is there, of the embedded city by its settings, else SpaceNet 6's 3401."""
+    """All tiles: of the catalog if it is there, else of the embedded city, of one's own table, or of SpaceNet 6."""
     catalog = config.folder / "catalog.parquet"
     if catalog.exists():
         return len(read_table(catalog, ["tile_id"]))
     if config.archive.source == "synthetic":
         return config.archive.synthetic.strips * config.archive.synthetic.tiles_per_strip
+    if config.archive.source == "table":
+        assert config.archive.path is not None  # the config saw to it
+        return own_data.count_tiles(config.archive.path)
     return 3401
 
 
@@ -120,7 +133,7 @@ def measured_rate(config: Config, on_gpu: bool) -> Rate | None:
     rates, devices = [], set()
     for path in sorted(config.folder.glob("train/*/*/seed*/train.json")):
         record = read_json(path)
-        rate = rate_of(record, config.tiles.padded_px, on_gpu)
+        rate = rate_of(record, config.tiles.padded_px, on_gpu, bands_of(config))
         if rate is not None:
             rates.append(rate)
             devices.add(str(record["device"]))
@@ -130,14 +143,14 @@ def measured_rate(config: Config, on_gpu: bool) -> Rate | None:
     return Rate(median(rates), f"median of {counted} in {config.folder} ({', '.join(sorted(devices))})", True)
 
 
-def rate_of(record: dict[str, Any], size_px: int, on_gpu: bool) -> float | None:
+def rate_of(record: dict[str, Any], size_px: int, on_gpu: bool, bands: Bands = _SPACENET6) -> float | None:
     """The rate of one train.json in 10^12 operations a second; None if it ran on other hardware than is asked for."""
     gpu_seconds = record.get("gpu_seconds", 0.0)
     seconds = gpu_seconds if on_gpu else record["seconds"]
     if seconds <= 0 or on_gpu != (gpu_seconds > 0):
         return None
     variant = Variant.model_validate(record["settings"])
-    return training_tflop(variant, Tiles(**record["tiles"], test=0), size_px) / seconds
+    return training_tflop(variant, Tiles(**record["tiles"], test=0), size_px, bands) / seconds
 
 
 def configured_rate(config: Config, on_gpu: bool) -> Rate:
@@ -166,12 +179,18 @@ def _first_row(path: Path) -> tuple[float, ...]:
         return ()
 
 
+def _taken(variant: Variant, bands: Bands) -> Bands:
+    from sspipe.models.build import variant_bands
+
+    return tuple(variant_bands(variant, dict(bands)).items())
+
+
 @cache
-def _network(model: Model) -> Any:
+def _network(model: Model, bands: Bands) -> Any:
     import torch
 
     from sspipe.models.build import build_network
 
     # Shapes alone, without memory. VGG16's weights change no count, and their file may not be there yet.
     with torch.device("meta"):
-        return build_network(model.model_copy(update={"vgg16_weights": None}), seed=0).eval()
+        return build_network(model.model_copy(update={"vgg16_weights": None}), seed=0, bands=dict(bands)).eval()

@@ -17,15 +17,18 @@ from sspipe.errors import UserError
 DECODING = {"GTIFF_VIRTUAL_MEM_IO": "YES", "GDAL_DISABLE_READDIR_ON_OPEN": "EMPTY_DIR"}
 
 
-def read_image(path: Path, out: NDArray[Any], corner_m: tuple[float, float], pixel_m: float) -> None:
+def read_image(
+    path: Path, out: NDArray[Any], corner_m: tuple[float, float], pixel_m: float, dtype: str | None = None
+) -> None:
     """Reads an image that must be as the catalog has it. Runs fastest within `rasterio.Env(**DECODING)`.
 
     Args:
         path: GeoTIFF.
-        out: (B, H, W) to read into; the image must have this shape and type. One array for all tiles spares the
-            system to find, and to clear, the memory again for each.
+        out: (B, H, W) to read into; the image must have this shape. One array for all tiles spares the system to find,
+            and to clear, the memory again for each.
         corner_m: easting and northing of its upper-left corner.
         pixel_m: nominal side of a pixel; the corner may lie half of it away.
+        dtype: that the image must have; `out` holds all of its values. None: that of `out`.
 
     Raises:
         UserError: the file is missing or damaged, or is another image than was indexed.
@@ -36,7 +39,7 @@ def read_image(path: Path, out: NDArray[Any], corner_m: tuple[float, float], pix
         if not content:  # which rasterio would take for a file to be written
             raise UserError(f"{path}: cannot be read (it is empty); {again}")
         with MemoryFile(content) as file, file.open(driver="GTiff") as image:
-            _refuse_another(path, image, out, corner_m, pixel_m)
+            _refuse_another(path, image, out, corner_m, pixel_m, dtype or out.dtype.name)
             image.read(out=out)
     except RasterioError as error:
         raise UserError(f"{path}: cannot be read ({error}); {again}") from None
@@ -44,12 +47,14 @@ def read_image(path: Path, out: NDArray[Any], corner_m: tuple[float, float], pix
         raise UserError(f"{path}: cannot be read ({error.strerror}); {again}") from None
 
 
-def _refuse_another(path: Path, image: Any, out: NDArray[Any], corner_m: tuple[float, float], pixel_m: float) -> None:
+def _refuse_another(
+    path: Path, image: Any, out: NDArray[Any], corner_m: tuple[float, float], pixel_m: float, dtype: str
+) -> None:
     found = (image.count, image.height, image.width)
-    if found != out.shape or set(image.dtypes) != {out.dtype.name}:
+    if found != out.shape or set(image.dtypes) != {dtype}:
         kinds = "/".join(sorted(set(image.dtypes)))
         raise UserError(
-            f"{path}: {kinds} of shape {found}, expected {out.dtype} of shape {out.shape}; index the tiles again"
+            f"{path}: {kinds} of shape {found}, expected {dtype} of shape {out.shape}; index the tiles again"
         )
     easting_m, northing_m = image.transform.c, image.transform.f
     if abs(easting_m - corner_m[0]) > pixel_m / 2 or abs(northing_m - corner_m[1]) > pixel_m / 2:

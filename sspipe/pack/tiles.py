@@ -20,9 +20,8 @@ from sspipe.pack.images import DECODING, read_image
 from sspipe.pack.masks import tile_masks
 from sspipe.pack.orientation import orient
 
-BANDS = 4
 MASKS = 2
-ARRAYS = {"sar": (BANDS, np.float16), "eo": (BANDS, np.uint16), "masks": (MASKS, np.uint8)}
+DTYPES = {"sar": np.float16, "eo": np.uint16, "masks": np.uint8}
 
 
 def pack_tiles(
@@ -61,10 +60,12 @@ def pack_tiles(
     _refuse_impossible(shard, shards, size_px, padded_px)
     tiles = read_table(catalog)
     _refuse_other_size(catalog, tiles, size_px)
+    channels = {"sar": _bands(catalog, tiles, "sar"), "eo": _bands(catalog, tiles, "eo"), "masks": MASKS}
     mine = tiles.iloc[rows_of_shard(len(tiles), shard, shards)]
     outlines = _footprints_by_tile(footprints, mine["tile_id"].tolist())
-    rows = {name: np.zeros((bands, padded_px, padded_px), dtype) for name, (bands, dtype) in ARRAYS.items()}
-    raw_sar, raw_eo = (np.empty((BANDS, size_px, size_px), dtype) for dtype in (np.float32, np.uint16))
+    rows = {name: np.zeros((channels[name], padded_px, padded_px), dtype) for name, dtype in DTYPES.items()}
+    raw_sar = np.empty((channels["sar"], size_px, size_px), np.float32)
+    raw_eo = np.empty((channels["eo"], size_px, size_px), np.uint16)
     with whole_folder(out) as folder:
         writers = {
             name: ArrayWriter(folder / f"{name}.npy", (len(mine), *row.shape), row.dtype) for name, row in rows.items()
@@ -76,10 +77,13 @@ def pack_tiles(
                     name: orient(row[:, :size_px, :size_px], tile.orientation, orientation)
                     for name, row in rows.items()
                 }
-                _read(raw / tile.sar_path, tile, raw_sar)
+                _read(raw / tile.sar_path, tile, raw_sar, tile.sar_dtype)
                 _round_sar(raw / tile.sar_path, raw_sar, grids["sar"])
-                _read(raw / tile.eo_path, tile, raw_eo)
-                grids["eo"][...] = raw_eo
+                if tile.eo_path:
+                    _read(raw / tile.eo_path, tile, raw_eo, tile.eo_dtype)
+                    grids["eo"][...] = raw_eo
+                else:
+                    grids["eo"][...] = 0  # no-data: training on EO leaves the tile out
                 _draw(tile, outlines.get(tile.tile_id, []), border_px, grids["masks"])
                 for name, row in rows.items():
                     writers[name].append(row)
@@ -110,15 +114,15 @@ def rows_of_shard(tiles: int, shard: int, shards: int) -> slice:
     return slice(shard, tiles, shards)
 
 
-def _read(path: Path, tile: Any, out: NDArray[Any]) -> None:
-    read_image(path, out, (tile.easting_m, tile.northing_m), tile.pixel_m)
+def _read(path: Path, tile: Any, out: NDArray[Any], dtype: str) -> None:
+    read_image(path, out, (tile.easting_m, tile.northing_m), tile.pixel_m, dtype)
 
 
 def _round_sar(path: Path, values: NDArray[np.float32], out: NDArray[np.float16]) -> None:
     try:
         sar_to_float16(values, out=out)
     except ValueError as error:
-        raise UserError(f"{path}: {error}; expected SpaceNet 6's log-scaled amplitudes, 0 to about 93") from None
+        raise UserError(f"{path}: {error}; expected log-scaled amplitudes, 0 to about 93 in SpaceNet 6") from None
 
 
 def _draw(tile: Any, footprints: list[Any], border_px: int, out: NDArray[np.uint8]) -> None:
@@ -147,6 +151,14 @@ def _refuse_impossible(shard: int, shards: int, size_px: int, padded_px: int) ->
         )
     if not 0 <= shard < shards:
         raise UserError(f"shard {shard} of {shards} is none: expected 0 to {shards - 1}; see pack.shards")
+
+
+def _bands(catalog: Path, tiles: pd.DataFrame, view: str) -> int:
+    """How many bands a view's images have; indexing has compared them all."""
+    found = sorted({int(bands) for bands in tiles.get(f"{view}_bands", ())})
+    if len(found) != 1:
+        raise UserError(f"{catalog}: does not say how many bands {view.upper()} images have; index the tiles again")
+    return found[0]
 
 
 def _refuse_other_size(catalog: Path, tiles: pd.DataFrame, size_px: int) -> None:

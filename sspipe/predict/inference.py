@@ -15,8 +15,8 @@ from torch import Tensor
 
 from sspipe.errors import UserError
 from sspipe.files import read_json, whole_file, write_json
-from sspipe.log import progress, say
-from sspipe.models.build import Network, build_network
+from sspipe.log import progress, say, warn
+from sspipe.models.build import Network, build_network, input_bands
 from sspipe.pack.orientation import orient
 from sspipe.train.checks import refuse_unsupported_gpu
 from sspipe.train.dataset import PackedTiles, read_subset
@@ -30,7 +30,7 @@ from sspipe.train.precision import (
 )
 from sspipe.train.transforms import Standardiser
 from sspipe.validation import validated
-from sspipe.variants import Model, Variant, View
+from sspipe.variants import Variant, View
 
 
 def predict_tiles(
@@ -76,12 +76,16 @@ def predict_tiles(
     if missing:
         raise UserError(f"{record}: lacks {', '.join(sorted(missing))}, so it is not a run's record; train it again")
     variant = validated(Variant, trained["settings"], str(record))
-    network = load_network(model, variant.model, device)
+    moments = read_json(statistics)
+    network = load_network(model, variant, device, moments)
     tiles = PackedTiles(packs, read_subset(split_table, subset))
-    standardise = Standardiser(read_json(statistics), device)
+    standardise = Standardiser(moments, device)
     name = f"{trained['split']}/{trained['variant']} seed {trained['seed']}"
     view = variant.test_view
     say(f"{name}: predicting {len(tiles)} {subset} tiles from {view.upper()} in {chosen.name}")
+    blind = len(tiles) - len(read_subset(split_table, subset, with_eo=True)) if view == "eo" else 0
+    if blind:
+        warn(f"{name}: {blind} of them have no EO image: the network sees no-data there, and is scored all the same")
 
     with whole_file(out) as partial:
         shape = (len(tiles), 2, tiles.size_px, tiles.size_px)
@@ -167,13 +171,20 @@ def predict(network: Network, image_BCHW: Tensor, view: View, precision: Precisi
     return torch.sigmoid(logits.float())
 
 
-def load_network(path: Path, settings: Model, device: torch.device) -> Network:
+def load_network(path: Path, variant: Variant, device: torch.device, statistics: dict[str, Any]) -> Network:
     """Builds the network and loads its weights, ready for inference.
+
+    Args:
+        path: of the weights, safetensors.
+        variant: of the run.
+        device: where it computes.
+        statistics: content of `statistics/{split}.json`, for the views' bands.
 
     Raises:
         UserError: the file cannot be read, or its weights are of another network.
     """
-    network = build_network(settings.model_copy(update={"vgg16_weights": None}), seed=0)
+    model = variant.model.model_copy(update={"vgg16_weights": None})
+    network = build_network(model, seed=0, bands=input_bands(variant, statistics))
     if not path.is_file():
         raise UserError(f"{path}: no such file; run the rule train")
     try:

@@ -12,10 +12,10 @@ import torch
 from sspipe.errors import UserError
 from sspipe.files import read_json
 from sspipe.log import say
-from sspipe.models.build import build_network
-from sspipe.models.unet16 import IN_CHANNELS, LEVELS
+from sspipe.models.build import build_network, input_bands
+from sspipe.models.unet16 import LEVELS
 from sspipe.pack.identity import pack_digest
-from sspipe.train.dataset import FORMS, Array, PackedTiles
+from sspipe.train.dataset import DTYPES, Array, PackedTiles
 from sspipe.train.distributed import Place, Ranks
 from sspipe.train.loader import Batch
 from sspipe.train.precision import Precision
@@ -36,6 +36,7 @@ def early_checks(
     statistics: Path,
     split: str,
     train_tiles: PackedTiles,
+    left_out: int = 0,
 ) -> None:
     """Makes all checks of this module; a training calls it first, before it puts anything on its device.
 
@@ -48,15 +49,21 @@ def early_checks(
         statistics: `statistics/{split}.json`.
         split: its name.
         train_tiles: of the split.
+        left_out: further training tiles of the split, which lack a view that the variant learns from.
 
     Raises:
         UserError: what is wrong, and the remedy.
     """
     refuse_unsupported_gpu(device)
     arrays: set[Array] = {view for stage in variant.stages for view in stage.views}
-    refuse_incomplete_pack(manifests, sorted({*arrays, "masks"}), statistics, split, train_tiles)
+    refuse_incomplete_pack(manifests, sorted({*arrays, "masks"}), statistics, split, train_tiles, left_out)
     refuse_batch_that_does_not_fit(
-        variant, size_px=train_tiles.padded_px, images=images, precision=precision, device=device
+        variant,
+        size_px=train_tiles.padded_px,
+        images=images,
+        precision=precision,
+        device=device,
+        statistics=read_json(statistics),
     )
 
 
@@ -102,7 +109,12 @@ def runs_on(architecture: str, major: int, minor: int) -> bool:
 
 
 def refuse_incomplete_pack(
-    manifests: Sequence[Path], arrays: Sequence[Array], statistics: Path, split: str, train_tiles: PackedTiles
+    manifests: Sequence[Path],
+    arrays: Sequence[Array],
+    statistics: Path,
+    split: str,
+    train_tiles: PackedTiles,
+    left_out: int = 0,
 ) -> None:
     """Checks that all shards are there, of one packing and of the right form, and that the statistics are theirs.
 
@@ -114,6 +126,7 @@ def refuse_incomplete_pack(
         statistics: `statistics/{split}.json`.
         split: its name.
         train_tiles: of the split.
+        left_out: further training tiles of the split, of which the statistics are all the same.
 
     Raises:
         UserError: names the file, and what to do.
@@ -136,7 +149,7 @@ def refuse_incomplete_pack(
     train_tiles.open_all(arrays)
 
     about = read_json(statistics)
-    expected = {"split": split, "tiles": len(train_tiles), "pack": pack_digest(manifests)}
+    expected = {"split": split, "tiles": len(train_tiles) + left_out, "pack": pack_digest(manifests)}
     for key, value in expected.items():
         if about.get(key) != value:
             raise UserError(
@@ -146,7 +159,13 @@ def refuse_incomplete_pack(
 
 
 def refuse_batch_that_does_not_fit(
-    variant: Variant, *, size_px: int, images: int, precision: Precision, device: torch.device
+    variant: Variant,
+    *,
+    size_px: int,
+    images: int,
+    precision: Precision,
+    device: torch.device,
+    statistics: dict[str, Any],
 ) -> None:
     """Takes one of the engine's steps at full size, with a network of its own; on a CPU nothing is tried.
 
@@ -156,6 +175,7 @@ def refuse_batch_that_does_not_fit(
         images: of one view, that the device takes at once.
         precision: of the run.
         device: of the run.
+        statistics: content of `statistics/{split}.json`, for the views' bands.
 
     Raises:
         UserError: they do not fit, and how many do.
@@ -163,7 +183,7 @@ def refuse_batch_that_does_not_fit(
     if device.type != "cuda":
         return
     fitting = images
-    while fitting and not _fits(variant, size_px, fitting, precision, device):
+    while fitting and not _fits(variant, size_px, fitting, precision, device, statistics):
         fitting //= 2
     total = torch.cuda.get_device_properties(device).total_memory / 2**30
     if fitting == images:
@@ -182,9 +202,16 @@ def refuse_batch_that_does_not_fit(
     )
 
 
-def _fits(variant: Variant, size_px: int, images: int, precision: Precision, device: torch.device) -> bool:
+def _fits(
+    variant: Variant,
+    size_px: int,
+    images: int,
+    precision: Precision,
+    device: torch.device,
+    statistics: dict[str, Any],
+) -> bool:
     try:
-        _step(variant, size_px, images, precision, device)
+        _step(variant, size_px, images, precision, device, statistics)
     except torch.OutOfMemoryError:
         return False
     finally:
@@ -192,19 +219,26 @@ def _fits(variant: Variant, size_px: int, images: int, precision: Precision, dev
     return True
 
 
-def _step(variant: Variant, size_px: int, images: int, precision: Precision, device: torch.device) -> None:
-    network = build_network(variant.model.model_copy(update={"vgg16_weights": None}), seed=0).to(device)
+def _step(
+    variant: Variant,
+    size_px: int,
+    images: int,
+    precision: Precision,
+    device: torch.device,
+    statistics: dict[str, Any],
+) -> None:
+    model = variant.model.model_copy(update={"vgg16_weights": None})
+    network = build_network(model, seed=0, bands=input_bands(variant, statistics)).to(device)
     network.to(memory_format=torch.channels_last)  # type: ignore[call-overload] # missing in torch's stubs
     stage = max(variant.stages, key=lambda stage: len(stage.views))
-    as_they_are = {view: {"mean": [0.0] * IN_CHANNELS, "std": [1.0] * IN_CHANNELS} for view in stage.views}
-    standardise = Standardiser({"views": as_they_are}, device)
+    standardise = Standardiser(statistics, device)
     stepper = Stepper(network, variant, stage, standardise, ranks=Ranks(Place(), device), precision=precision)
 
     arrays: dict[Array, torch.Tensor] = {}
     names: tuple[Array, ...] = (*stage.views, "masks")
     for name in names:
-        bands, dtype = FORMS[name]
-        arrays[name] = torch.from_numpy(np.zeros((images, bands, size_px, size_px), dtype)).to(device)
+        bands = 2 if name == "masks" else len(statistics["views"][name]["mean"])
+        arrays[name] = torch.from_numpy(np.zeros((images, bands, size_px, size_px), DTYPES[name])).to(device)
     psi = torch.ones((len(stage.views), images, LEVELS), dtype=torch.bool, device=device)
     flips = torch.ones(images, dtype=torch.bool, device=device)
     stepper.step(Batch(0, tuple(range(images)), slice(0, images), arrays, {"psi": psi, "flips": flips}))

@@ -13,8 +13,8 @@ from sspipe.errors import UserError
 from sspipe.files import read_json, read_table
 
 Array = Literal["sar", "eo", "masks"]
-# Channels and type of the packed arrays, each `(tiles, C, P, P)`; masks are interior and border.
-FORMS: dict[Array, tuple[int, DTypeLike]] = {"sar": (4, np.float16), "eo": (4, np.uint16), "masks": (2, np.uint8)}
+# Types of the packed arrays, each `(tiles, C, P, P)`; masks are interior and border.
+DTYPES: dict[Array, DTypeLike] = {"sar": np.float16, "eo": np.uint16, "masks": np.uint8}
 _REMEDY = "delete the shard's folder and run the target `data` again"
 
 
@@ -58,6 +58,7 @@ class PackedTiles:
         self.tile_ids = tuple(tile_ids)
         self._place = [place[tile_id] for tile_id in tile_ids]
         self._maps: dict[tuple[int, Array], tuple[NDArray[Any], Path, int]] = {}
+        self._channels: dict[Array, int] = {"masks": 2}
 
     def __len__(self) -> int:
         return len(self.tile_ids)
@@ -72,7 +73,7 @@ class PackedTiles:
         return np.array([shard for shard, _, _ in self._place], dtype=np.int64)
 
     def row(self, sample: int, name: Array) -> NDArray[Any]:
-        """One tile's array as it is packed, `(C, P, P)`, see `FORMS`; no-data and padding are 0.
+        """One tile's array as it is packed, `(C, P, P)`, see `DTYPES`; no-data and padding are 0.
 
         Raises:
             UserError: the shard's file is damaged.
@@ -92,6 +93,15 @@ class PackedTiles:
         """
         for position, sample in enumerate(samples):
             np.copyto(out[position], self.row(sample, name), casting="no")
+
+    def channels(self, name: Array) -> int:
+        """Bands of a view, or 2 for the masks.
+
+        Raises:
+            UserError: the file of the first tile's shard is damaged.
+        """
+        self._map(self._place[0][0], name)
+        return self._channels[name]
 
     def open_all(self, names: Sequence[Array]) -> None:
         """Opens the files that the tiles are in, so that a damaged one is found at once.
@@ -115,7 +125,9 @@ class PackedTiles:
             array = np.load(path, mmap_mode="r")
         except (OSError, ValueError, EOFError) as error:  # numpy refuses a file that is shorter than its header says
             raise UserError(f"{path}: cannot be read ({error}); {_REMEDY}") from None
-        bands, dtype = FORMS[name]
+        dtype = DTYPES[name]
+        # All shards have as many bands as the one that was opened first.
+        bands = self._channels.setdefault(name, array.shape[1] if array.ndim == 4 else 0)
         expected = (bands, self.padded_px, self.padded_px)
         if array.dtype != dtype or array.shape[1:] != expected:
             found = f"{array.dtype} of shape {array.shape}"
@@ -125,14 +137,26 @@ class PackedTiles:
         return array, path, size
 
 
-def read_subset(split_table: Path, subset: str) -> list[str]:
+def read_subset(split_table: Path, subset: str, with_eo: bool = False) -> list[str]:
     """Ids of the tiles of one subset of a split, sorted.
 
+    Args:
+        split_table: tile_id and subset; and has_eo, if some tiles may have no EO image.
+        subset: which.
+        with_eo: leaves those without an EO image out.
+
     Raises:
-        UserError: the subset is empty.
+        UserError: the subset is empty, or has no tile with an EO image.
     """
-    table = read_table(split_table, columns=["tile_id", "subset"])
-    tile_ids = sorted(table.loc[table["subset"] == subset, "tile_id"])
+    table = read_table(split_table)
+    chosen = table[table["subset"] == subset]
+    without = ~chosen["has_eo"].to_numpy(bool) if with_eo and "has_eo" in chosen else np.zeros(len(chosen), bool)
+    tile_ids = sorted(chosen.loc[~without, "tile_id"])
+    if without.any() and not tile_ids:
+        raise UserError(
+            f"{split_table}: none of its {len(chosen)} {subset} tiles has an EO image, which the variant learns from; "
+            "give some (eo_path in the table of tiles), or leave the variant out of the split (splits: variants)"
+        )
     if not tile_ids:
         raise UserError(f"{split_table}: no {subset} tiles; change the split's fractions or line in the configuration")
     return tile_ids

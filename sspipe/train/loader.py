@@ -20,7 +20,7 @@ import torch
 from numpy.typing import DTypeLike, NDArray
 from torch import Tensor
 
-from sspipe.train.dataset import FORMS, Array, PackedTiles
+from sspipe.train.dataset import DTYPES, Array, PackedTiles
 from sspipe.train.order import share_of
 
 # (samples of the whole batch, this rank's positions in it) -> small arrays that travel with the batch.
@@ -164,8 +164,10 @@ class BatchLoader:
             side, pinned = self._tiles.padded_px, self._device.type == "cuda"
             rows = -(-self._batch_size // self._ranks)
             return {
-                name: torch.empty((rows, bands, side, side), dtype=_torch_type(dtype), pin_memory=pinned)
-                for name, (bands, dtype) in ((name, FORMS[name]) for name in self._arrays)
+                name: torch.empty(
+                    (rows, self._tiles.channels(name), side, side), dtype=_torch_type(DTYPES[name]), pin_memory=pinned
+                )
+                for name in self._arrays
             }
 
     def _uploaded(

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from sspipe.errors import UserError
 from sspipe.log import say, warn
-from sspipe.models.build import build_network
+from sspipe.models.build import build_network, input_bands
 from sspipe.train import provenance
 from sspipe.train.checkpoint import Checkpoints
 from sspipe.train.dataset import PackedTiles
@@ -88,7 +88,7 @@ class Training:
         self._live = LiveFile(live)
         seed_generators(seed)
         self._standardise = Standardiser(statistics, self.device)
-        network = build_network(variant.model, seed).to(self.device)
+        network = build_network(variant.model, seed, input_bands(variant, statistics)).to(self.device)
         if variant.model.norm == "batch" and self.ranks.count > 1:
             network = torch.nn.SyncBatchNorm.convert_sync_batchnorm(network)
         # Channels last: about twice as fast on CPUs, and what tensor cores want.

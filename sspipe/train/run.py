@@ -86,7 +86,7 @@ def train_rank(job: Job, place: Place, stop: StopRequest) -> None:
     prepare(device)
     checkpoints = Checkpoints(job.checkpoints)
     with connected(place, device) as ranks, ExitStack() as open_until_done:
-        train_tiles, validation_tiles = _open_tiles(job)
+        train_tiles, validation_tiles = _open_tiles(job, variant)
         identity = _identity(job, variant, train_tiles, validation_tiles)
         if ranks.first:
             say(f"{job.name}: {provenance.attempt(digest_of(identity), device, ranks.count)}")
@@ -98,12 +98,15 @@ def train_rank(job: Job, place: Place, stop: StopRequest) -> None:
                 _write_results(job, variant, checkpoints)
             return
 
-        _check_early(job, variant, ranks, train_tiles)
+        left_out = len(read_subset(job.split_table, "train")) - len(train_tiles)
+        if left_out and ranks.first:
+            say(f"{job.name}: {left_out} training tiles have no EO image, and this variant learns without them")
+        _check_early(job, variant, ranks, train_tiles, left_out)
         scratch = scratch_folder(job.scratch, os.environ)
         if scratch is not None:
             used: set[Array] = {view for stage in variant.stages for view in stage.views}
             places = open_until_done.enter_context(staged(job.packs, sorted({*used, "masks"}), scratch))
-            train_tiles, validation_tiles = _open_tiles(job, places)
+            train_tiles, validation_tiles = _open_tiles(job, variant, places)
         training = Training(
             name=job.name,
             variant=variant,
@@ -146,7 +149,7 @@ def write_if_finished(job: Job) -> bool:
     if finished is None:
         return False
     variant = read_variant(job.settings)
-    train_tiles, validation_tiles = _open_tiles(job)
+    train_tiles, validation_tiles = _open_tiles(job, variant)
     if differences(finished["identity"], _identity(job, variant, train_tiles, validation_tiles)):
         return False
     _write_results(job, variant, checkpoints)
@@ -219,14 +222,17 @@ def _warn_of_changes(path: Path, content: dict[str, Any], job: Job) -> None:
     say(f"{job.name}: going on from {path.name}: stage {state['stage']} epoch {state['epoch']} step {state['step']}")
 
 
-def _open_tiles(job: Job, places: dict[Path, Path] | None = None) -> tuple[PackedTiles, PackedTiles]:
-    return (
-        PackedTiles(job.packs, read_subset(job.split_table, "train"), places),
-        PackedTiles(job.packs, read_subset(job.split_table, "validation"), places),
+def _open_tiles(job: Job, variant: Variant, places: dict[Path, Path] | None = None) -> tuple[PackedTiles, PackedTiles]:
+    """The training and the validation tiles; a variant that learns from EO has those with an EO image."""
+    with_eo = any("eo" in stage.views for stage in variant.stages)
+    train, validation = (
+        PackedTiles(job.packs, read_subset(job.split_table, subset, with_eo), places)
+        for subset in ("train", "validation")
     )
+    return train, validation
 
 
-def _check_early(job: Job, variant: Variant, ranks: Ranks, train_tiles: PackedTiles) -> None:
+def _check_early(job: Job, variant: Variant, ranks: Ranks, train_tiles: PackedTiles, left_out: int) -> None:
     share = -(-variant.batch_size // ranks.count)
     early_checks(
         device=ranks.device,
@@ -237,6 +243,7 @@ def _check_early(job: Job, variant: Variant, ranks: Ranks, train_tiles: PackedTi
         statistics=job.statistics,
         split=job.split,
         train_tiles=train_tiles,
+        left_out=left_out,
     )
 
 

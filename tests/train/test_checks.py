@@ -86,7 +86,7 @@ def test_only_a_volta_is_sent_to_the_volta_build(gpu):
 def fits_up_to(monkeypatch, most):
     tried = []
 
-    def step(variant, size_px, images, precision, device):
+    def step(variant, size_px, images, *_):
         tried.append(images)
         if images > most:
             raise torch.OutOfMemoryError("CUDA out of memory")
@@ -96,7 +96,9 @@ def fits_up_to(monkeypatch, most):
 
 
 def check_batch(images):
-    refuse_batch_that_does_not_fit(SMALL, size_px=1024, images=images, precision=Precision("fp16", "cuda"), device=GPU)
+    refuse_batch_that_does_not_fit(
+        SMALL, size_px=1024, images=images, precision=Precision("fp16", "cuda"), device=GPU, statistics={}
+    )
 
 
 def test_a_batch_that_does_not_fit_names_the_setting_and_a_value_that_was_seen_to_fit(gpu, monkeypatch):
@@ -140,7 +142,8 @@ def test_the_step_that_is_tried_is_one_that_works(name, kind):
         variant = Variant.model_validate(
             {"model": {"kind": kind, "width": 0.0625, "norm": "batch"}, "stages": [{"views": ["sar"], "epochs": 1}]}
         )
-    checks._step(variant, 32, 2, Precision(name, "cpu"), CPU)
+    statistics = {"views": {"sar": {"mean": [1.0] * 2, "std": [1.0] * 2}, "eo": {"mean": [1.0] * 3, "std": [1.0] * 3}}}
+    checks._step(variant, 32, 2, Precision(name, "cpu"), CPU, statistics)
 
 
 def check(packed, manifests=None, **changes):
