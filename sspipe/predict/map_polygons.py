@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import geopandas as gpd
 import numpy as np
@@ -21,7 +22,7 @@ from sspipe.log import progress, say
 from sspipe.predict.instances import tile_polygons
 from sspipe.predict.maps import BANDS
 from sspipe.predict.mosaic import Block, Grid, blocks_of
-from sspipe.predict.polygons import CRS, write_geoparquet, write_gpkg
+from sspipe.predict.polygons import write_geoparquet, write_gpkg
 from sspipe.predict.settings import PolygonSettings, read_settings
 
 # What is read around a block at first; it doubles until no patch of building of the block is cut.
@@ -51,10 +52,10 @@ def extract_map_polygons(*, mosaic: Path, settings: Path, block_px: int, out_par
                 raise UserError(f"{mosaic}: has the bands {raster.descriptions}, expected {BANDS}; make it again")
             pixel_m, (west_m, north_m) = raster.transform.a, raster.transform @ (0, 0)
             grid = Grid(west_m, north_m, pixel_m, raster.height, raster.width)
-            found = list(map_polygons(raster, grid, how, block_px))
+            found, crs = list(map_polygons(raster, grid, how, block_px)), raster.crs
     except rasterio.errors.RasterioIOError as error:
         raise UserError(f"{mosaic}: cannot be read ({error}); run mosaic_predictions again") from None
-    table = _table(found, grid)
+    table = _table(found, grid, crs)
     with whole_file(out_parquet) as partial:
         write_geoparquet(table, partial)
     with whole_file(out_gpkg) as partial:
@@ -159,7 +160,7 @@ def _begun_in(block: Block, window: Block, patches: np.ndarray) -> np.ndarray:
     return mine
 
 
-def _table(found: list[MapPolygons], grid: Grid) -> gpd.GeoDataFrame:
+def _table(found: list[MapPolygons], grid: Grid, crs: Any) -> gpd.GeoDataFrame:
     """Puts the blocks' footprints in one table, on the map."""
     geometry = np.concatenate([np.empty(0, object), *(part.geometry for part in found)])
 
@@ -179,4 +180,4 @@ def _table(found: list[MapPolygons], grid: Grid) -> gpd.GeoDataFrame:
         }
     )
     placed = shapely.transform(geometry, on_the_map)
-    return gpd.GeoDataFrame(table, geometry=gpd.GeoSeries(placed, crs=CRS), crs=CRS)
+    return gpd.GeoDataFrame(table, geometry=gpd.GeoSeries(placed, crs=crs), crs=crs)

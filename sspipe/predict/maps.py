@@ -18,7 +18,14 @@ from sspipe.log import progress, say
 from sspipe.predict.gdal_tools import build_cog
 from sspipe.predict.imaged import imaged_pixels
 from sspipe.predict.mosaic import Block, Grid, Sums, blocks_of, grid_over, look_at, tiles_on
-from sspipe.predict.polygons import CRS, open_probabilities, read_tile, tile_places, tile_transform, write_geoparquet
+from sspipe.predict.polygons import (
+    open_probabilities,
+    read_tile,
+    tile_crs,
+    tile_places,
+    tile_transform,
+    write_geoparquet,
+)
 
 BANDS = ("interior", "border", "looks")
 NO_DATA = -1.0
@@ -54,7 +61,7 @@ def mosaic_predictions(
     """
     _, tile_ids = open_probabilities(probabilities)
     view = read_json(Path(probabilities).with_suffix(".json"))["view"]
-    places = tile_places(catalog, tile_ids)
+    places, crs = tile_places(catalog, tile_ids), tile_crs(catalog)
     grid = grid_over(places)
     seen = progress(imaged_pixels(packs, tile_ids, view), "pixels with data: tiles", len(tile_ids))
     valid = [np.packbits(each, axis=1) for each in seen]
@@ -72,14 +79,14 @@ def mosaic_predictions(
                 data = np.unpackbits(valid[position], axis=1, count=int(place.size_px)).astype(bool)
                 sums.add(look_at(grid, block, place, read_tile(probabilities, position), data, edge_m))
             parts.append(scratch / f"{block.top}_{block.left}.tif")
-            _write_part(parts[-1], grid, block, sums)
+            _write_part(parts[-1], grid, block, sums, crs)
         build_cog(parts, grid.bounds_m, grid.pixel_m, BANDS, NO_DATA, scratch, partial)
     with whole_file(Path(out_looks)) as partial:
-        write_geoparquet(_looks_table(valid, places), partial)
+        write_geoparquet(_looks_table(valid, places, crs), partial)
     say(f"mosaic -> {out}")
 
 
-def _write_part(path: Path, grid: Grid, block: Block, sums: Sums) -> None:
+def _write_part(path: Path, grid: Grid, block: Block, sums: Sums, crs: str) -> None:
     """Writes one block as a plain GeoTIFF."""
     # Probabilities come as float16; their mean keeps no more digits, and so compresses as well.
     mean = sums.mean(NO_DATA).astype(np.float16).astype(np.float32)
@@ -88,13 +95,13 @@ def _write_part(path: Path, grid: Grid, block: Block, sums: Sums) -> None:
         *(grid.pixel_m, 0.0, grid.west_m + block.left * grid.pixel_m),
         *(0.0, -grid.pixel_m, grid.north_m - block.top * grid.pixel_m),
     )
-    form = {"driver": "GTiff", "dtype": "float32", "count": len(BANDS), "crs": CRS, "nodata": NO_DATA, "tiled": True}
+    form = {"driver": "GTiff", "dtype": "float32", "count": len(BANDS), "crs": crs, "nodata": NO_DATA, "tiled": True}
     height, width = looks.shape
     with rasterio.open(path, "w", height=height, width=width, transform=transform, compress="lzw", **form) as handle:
         handle.write(np.concatenate([mean, looks[None]]))
 
 
-def _looks_table(valid: list[np.ndarray], places: pd.DataFrame) -> gpd.GeoDataFrame:
+def _looks_table(valid: list[np.ndarray], places: pd.DataFrame, crs: str) -> gpd.GeoDataFrame:
     """Where each tile has data, on the map, to within a pixel."""
     outlines = []
     for bits, place in zip(valid, places.itertuples(), strict=True):
@@ -104,4 +111,4 @@ def _looks_table(valid: list[np.ndarray], places: pd.DataFrame) -> gpd.GeoDataFr
         whole = shapely.multipolygons([part for part in found if not part.is_empty])
         simple = shapely.simplify(whole, place.pixel_m, preserve_topology=True)
         outlines.append(simple if simple.is_valid else whole)
-    return gpd.GeoDataFrame({"tile_id": list(places.index)}, geometry=gpd.GeoSeries(outlines, crs=CRS), crs=CRS)
+    return gpd.GeoDataFrame({"tile_id": list(places.index)}, geometry=gpd.GeoSeries(outlines, crs=crs), crs=crs)

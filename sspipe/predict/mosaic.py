@@ -21,7 +21,7 @@ class Grid:
     """The pixels of a mosaic.
 
     Attributes:
-        west_m: easting of the upper left corner, EPSG:32631.
+        west_m: easting of the upper left corner.
         north_m: northing of the upper left corner.
         pixel_m: side of a pixel, m.
         rows: pixels from north to south.

@@ -16,7 +16,6 @@ from sspipe.log import progress, say
 from sspipe.predict.instances import TilePolygons, tile_polygons
 from sspipe.predict.settings import read_settings
 
-CRS = "EPSG:32631"
 LAYER = "polygons"
 
 
@@ -49,7 +48,7 @@ def extract_polygons(
     places = tile_places(catalog, tile_ids)
     tiles = progress((read_tile(probabilities, row) for row in range(len(tile_ids))), "polygons", len(tile_ids))
     table = polygon_table(tile_ids, [tile_polygons(interior, border, **how) for interior, border in tiles])
-    footprints = _on_the_map(table, places)
+    footprints = _on_the_map(table, places, tile_crs(catalog))
     with whole_file(out_submission) as partial:
         submission_table(table, tile_ids).to_csv(partial, index=False)
     with whole_file(out_parquet) as partial:
@@ -100,7 +99,7 @@ def tile_transform(easting_m: float, northing_m: float, pixel_m: float) -> Affin
     """The map transform of a tile's SAR grid.
 
     Args:
-        easting_m: of the upper left corner, EPSG:32631.
+        easting_m: of the upper left corner.
         northing_m: of the upper left corner.
         pixel_m: side of a pixel.
 
@@ -169,6 +168,18 @@ def tile_places(catalog: Path, tile_ids: list[str]) -> pd.DataFrame:
     return table.loc[tile_ids]
 
 
+def tile_crs(catalog: Path) -> str:
+    """The CRS of the tiles, such as `EPSG:32631`.
+
+    Raises:
+        UserError: the catalog does not say, or names several.
+    """
+    codes = sorted(set(read_table(catalog, columns=["epsg"])["epsg"]))
+    if len(codes) != 1:
+        raise UserError(f"{catalog}: names {len(codes)} CRSs, expected one; index the tiles again (rule index_tiles)")
+    return f"EPSG:{codes[0]}"
+
+
 def polygon_table(tile_ids: list[str], found: list[TilePolygons]) -> pd.DataFrame:
     """Puts the footprints of all tiles in one table.
 
@@ -193,8 +204,8 @@ def polygon_table(tile_ids: list[str], found: list[TilePolygons]) -> pd.DataFram
     )
 
 
-def _on_the_map(polygons: pd.DataFrame, places: pd.DataFrame) -> gpd.GeoDataFrame:
-    """Moves polygons from tile pixels to EPSG:32631 and adds their area."""
+def _on_the_map(polygons: pd.DataFrame, places: pd.DataFrame, crs: str) -> gpd.GeoDataFrame:
+    """Moves polygons from tile pixels to the tiles' CRS and adds their area."""
     geometry = polygons["geometry"].to_numpy()
     place = places.loc[polygons["tile_id"]]
     corner = place[["easting_m", "northing_m"]].to_numpy(np.float64)
@@ -205,4 +216,4 @@ def _on_the_map(polygons: pd.DataFrame, places: pd.DataFrame) -> gpd.GeoDataFram
     moved = shapely.set_coordinates(geometry.copy(), placed) if len(geometry) else geometry
     table = polygons.drop(columns="geometry")
     table.insert(3, "area_m2", shapely.area(geometry) * pixel_m**2)
-    return gpd.GeoDataFrame(table, geometry=gpd.GeoSeries(moved, crs=CRS), crs=CRS)
+    return gpd.GeoDataFrame(table, geometry=gpd.GeoSeries(moved, crs=crs), crs=crs)

@@ -117,7 +117,7 @@ def write_map_scene(folder: Path, no_data_px: int = 0) -> MapScene:
         truth += [(tile_id, number, shape) for number, shape in cut.items() if shape.area > 0]
         masks.append(tile_masks(list(cut.values()), *corner, PIXEL_M, SIZE, 1))
     catalog = pd.DataFrame(places, columns=["tile_id", "easting_m", "northing_m", "pixel_m", "size_px"])
-    catalog.to_parquet(folder / "catalog.parquet")
+    catalog.assign(epsg=32631).to_parquet(folder / "catalog.parquet")
     footprints = gpd.GeoDataFrame(truth, columns=["tile_id", "building_id", "geometry"], crs=32631)
     footprints.to_parquet(folder / "footprints.parquet")
     np.save(folder / "probabilities.npy", np.stack(masks).astype(np.float16))

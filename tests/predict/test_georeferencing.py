@@ -43,7 +43,7 @@ def on_the_map(shape_px, corner, pixel_m):
 def extracted(folder, predicted, corner, pixel_m) -> gpd.GeoDataFrame:
     """Runs the stage on one tile."""
     place = {"tile_id": ["t"], "easting_m": [corner[0]], "northing_m": [corner[1]], "pixel_m": [pixel_m]}
-    pd.DataFrame({**place, "size_px": [SIZE]}).to_parquet(folder / "catalog.parquet")
+    pd.DataFrame({**place, "size_px": [SIZE], "epsg": 32631}).to_parquet(folder / "catalog.parquet")
     np.save(folder / "probabilities.npy", predicted[None])
     (folder / "probabilities.json").write_text(json.dumps({"tile_ids": ["t"]}))
     (folder / "polygons.json").write_text(json.dumps({"choice": SETTINGS}))

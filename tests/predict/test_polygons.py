@@ -228,6 +228,7 @@ def experiment(tmp_path):
                 "northing_m": [northing for _, northing in places],
                 "pixel_m": pixel_m,
                 "size_px": SIZE,
+                "epsg": 32631,
             }
         )
         catalog.sample(frac=1, random_state=0).to_parquet(tmp_path / "catalog.parquet")
