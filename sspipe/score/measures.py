@@ -11,6 +11,8 @@ from sspipe.score.uncertainty import interval, resampled_sums
 
 # The thresholds of COCO's average; F1 at each.
 IOU_THRESHOLDS = tuple(round(0.5 + 0.05 * step, 2) for step in range(10))
+# F1 at one of them, and the mean of all.
+AT_IOU, MEAN_AT_IOU = "f1_at_", "f1_at_iou_mean"
 # What solaris calls 0 although it is 0 / 0.
 ZERO_OF_NOTHING = ("precision", "recall", "f1")
 
@@ -49,7 +51,7 @@ def ratios(tiles: pd.DataFrame) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     for threshold in IOU_THRESHOLDS:
         if at_column(threshold) in tiles:
             # Proposals and buildings are as many at each threshold, so the denominator is that of F1.
-            found[f"f1_at_{threshold:.2f}"] = (2 * tiles[at_column(threshold)].to_numpy(np.float64), 2 * tp + fp + fn)
+            found[f"{AT_IOU}{threshold:.2f}"] = (2 * tiles[at_column(threshold)].to_numpy(np.float64), 2 * tp + fp + fn)
     return found
 
 
@@ -67,16 +69,16 @@ def summarize(tiles: pd.DataFrame, bootstrap_samples: int, units: np.ndarray | N
     """
     parts = ratios(tiles)
     count = len(tiles) if units is None else len(np.unique(units))
-    bounds = _bounds(parts, bootstrap_samples, units) if count > 1 else dict.fromkeys(parts, (None, None))
+    bounds = _bounds(parts, bootstrap_samples, units) if count > 1 else dict.fromkeys(_names(parts), (None, None))
     values = {name: score(name, *(part.sum() for part in pair)) for name, pair in parts.items()}
-    at = {name.removeprefix("f1_at_"): values.pop(name) for name in list(values) if name.startswith("f1_at_")}
+    at = {name.removeprefix(AT_IOU): values.pop(name) for name in list(values) if name.startswith(AT_IOU)}
     summary: dict[str, Any] = {"tiles": len(tiles)}
     summary |= {name: int(tiles[name].sum()) for name in ("tp", "fp", "fn")}
     summary |= values
     summary["f1_low"], summary["f1_high"] = bounds["f1"]
     if at:
         summary["f1_at_iou"] = at
-        summary["f1_at_iou_mean"] = float(np.mean(list(at.values())))
+        summary[MEAN_AT_IOU] = float(np.mean(list(at.values())))
     summary["intervals"] = {name: list(pair) for name, pair in bounds.items()}
     summary["bootstrap_units"] = count
     return summary
@@ -105,7 +107,16 @@ def resampled(
 def _bounds(
     parts: dict[str, tuple[np.ndarray, np.ndarray]], samples: int, units: np.ndarray | None
 ) -> dict[str, tuple[float | None, float | None]]:
-    return {name: interval(scores) for name, scores in resampled(parts, samples, units).items()}
+    drawn = resampled(parts, samples, units)
+    at = [scores for name, scores in drawn.items() if name.startswith(AT_IOU)]
+    if at:
+        drawn[MEAN_AT_IOU] = np.mean(at, axis=0)
+    return {name: interval(scores) for name, scores in drawn.items()}
+
+
+def _names(parts: dict[str, Any]) -> list[str]:
+    """The scores that have an interval."""
+    return [*parts, *([MEAN_AT_IOU] if any(name.startswith(AT_IOU) for name in parts) else [])]
 
 
 def _mean_over(scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -61,7 +61,8 @@ def score_polygons(
             nor predicted building pixels are left out.
         pixel_iou_pooled: pixel IoU of all tiles' pixels taken together.
         f1_at_iou: F1 with another threshold of IoU, 0.50 to 0.95; f1_at_iou_mean: their mean.
-        intervals: low and high of each of these, 95 % percentile bootstrap; f1_low, f1_high: that of f1.
+        intervals: low and high of each of these, 95 % percentile bootstrap (of f1_at_iou as f1_at_0.50 and so on);
+            f1_low, f1_high: that of f1.
         bootstrap_over: `tiles`, or `blocks` of ground of block_m x block_m; bootstrap_units: how many there are.
         recall_by_area_m2, recall_by_height_m: see `sspipe.score.breakdowns.recall_by`.
         by_orientation, by_strip: see `sspipe.score.breakdowns.scores_by`.
