@@ -1,5 +1,6 @@
 """The cluster that the tests of this room share: `pytest.mark.xdist_group("slurm")` has one serve all of them."""
 
+import fcntl
 import tempfile
 from pathlib import Path
 
@@ -14,8 +15,11 @@ def whole_cluster():
     reason = unusable()
     if reason:
         pytest.skip(f"no Slurm here: {reason}")
+    # One at a time on this machine, should another process (a second worker, another checkout) want one too.
+    lock = Path(tempfile.gettempdir()) / "sspipe-tests-slurm.lock"
     # A short path: sockets are in it, and their names have 107 characters at most.
-    with tempfile.TemporaryDirectory(prefix="slurm-") as folder:
+    with lock.open("a") as handle, tempfile.TemporaryDirectory(prefix="slurm-") as folder:
+        fcntl.flock(handle, fcntl.LOCK_EX)
         cluster = SlurmCluster(Path(folder) / "c")
         try:
             yield cluster

@@ -17,7 +17,8 @@ from tests.slurm.cluster import ACCOUNT
 from tests.workflow.conftest import Checkout, copy_workflow
 
 RANKS = 2
-LIMIT_S = 420
+# For a machine that is much slower than any seen: no test waits so long unless something is wrong.
+LIMIT_S, WAIT_S = 900, 300
 
 
 def prepare(folder: Path) -> "Night":
@@ -123,10 +124,14 @@ class TrainingRun:
     def newest_checkpoint(self) -> str:
         return max((path.name for path in (self.folder / "checkpoints").glob("checkpoint-*.pt")), default="")
 
-    def attempts(self) -> int:
-        """How often it has begun, by the first line that each attempt writes to the job's own log."""
+    def said(self) -> str:
+        """What rank 0 has printed in all attempts: the job's own log."""
         log = self.folder / f"slurm/jobs/{self.job}_0_log.out"
-        return len(re.findall(r"Slurm job \d+, attempt \d+", log.read_text())) if log.exists() else 0
+        return log.read_text() if log.exists() else ""
+
+    def attempts(self) -> int:
+        """How often it has begun, by the first line that each attempt writes."""
+        return len(re.findall(r"Slurm job \d+, attempt \d+", self.said()))
 
     def weights(self) -> bytes:
         return (self.folder / "model.safetensors").read_bytes()
@@ -134,15 +139,53 @@ class TrainingRun:
     def record(self) -> dict:
         return read_json(self.folder / "train.json")
 
+    def ranks(self) -> list[int]:
+        """Process ids of the attempt that runs now, one a rank."""
+        found = []
+        for process in Path("/proc").glob("[0-9]*"):
+            with contextlib.suppress(OSError):  # gone meanwhile
+                words = (process / "cmdline").read_bytes().split(b"\0")
+                here = (process / "cwd").resolve() == self._night.folder.resolve()
+                environment = (process / "environ").read_bytes().split(b"\0")
+                ours = f"SLURM_JOB_ID={self.job}".encode() in environment
+                if here and ours and words[1:4] == [b"-u", b"-m", b"submitit.core._submit"]:
+                    found.append(int(process.name))
+        return found
+
+    @contextlib.contextmanager
+    def held(self, process=None):
+        """Its ranks stand still for the block: whatever the machine's speed, the training is not over meanwhile.
+
+        Yields:
+            Whether Slurm has told all of them to end: it wakes those that it sends a signal to.
+        """
+        wait_until(lambda: len(self.ranks()) == RANKS, "all ranks", self._night, process)
+        held = self.ranks()
+        for rank in held:
+            os.kill(rank, signal.SIGSTOP)
+        try:
+            yield lambda: not any(_stands_still(rank) for rank in held)
+        finally:
+            for rank in held:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(rank, signal.SIGCONT)
+
     def wait_for_a_step(self, process=None) -> None:
         """Waits until another checkpoint has been written."""
         before = self.newest_checkpoint
         wait_until(lambda: self.newest_checkpoint > before, "another checkpoint", self._night, process)
 
 
-def wait_until(ready, what: str, night: Night, process=None, limit_s: float = 150) -> None:
+def _stands_still(process: int) -> bool:
+    try:
+        return "State:\tT" in Path(f"/proc/{process}/status").read_text()
+    except OSError:  # gone
+        return False
+
+
+def wait_until(ready, what: str, night: Night, process=None) -> None:
     """Waits; if `process` is given it must be alive meanwhile."""
-    limit = time.monotonic() + limit_s
+    limit = time.monotonic() + WAIT_S
     while not ready():
         ended = process is not None and process.poll() is not None
         if ended or time.monotonic() > limit:

@@ -16,7 +16,8 @@ from tests.slurm.night import RANKS, Night, prepare, wait_until
 
 pytestmark = [pytest.mark.xdist_group("slurm"), pytest.mark.slow]
 
-EPOCHS = 100  # more than a minute's worth
+# More than are done between two looks of a test, however fast the machine: a training that must not be over is held.
+EPOCHS = 80
 
 
 @pytest.fixture(scope="session")
@@ -71,9 +72,16 @@ def test_a_training_longer_than_its_walltime_is_requeued_until_it_is_done(cluste
     night.longer("unet16_sar", EPOCHS)
     night.edit_profile(lambda profile: profile["set-resources"]["train"].update(runtime=1, signal_delay_s=5))
     run, before = night.run_of("unet16_sar"), jobs_in_accounting(cluster)
-    night.finish(night.start(run.target))
+    process = night.start(run.target)
+    while run.said().count("stopped by SIGUSR2") < 2:
+        run.wait_for_a_step(process)
+        begun = run.attempts()
+        with run.held(process) as told_to_end:
+            wait_until(told_to_end, "the end of a walltime", night, process)
+        wait_until(lambda begun=begun: run.attempts() > begun, "the next attempt", night, process)
+    night.finish(process)
     assert run.attempts() >= 3
-    assert run.record()["restarts"] >= 2
+    assert run.record()["restarts"] == run.attempts() - 1
     assert run.weights() == uninterrupted.weights()
     assert jobs_in_accounting(cluster) - before == {run.job}
     first = next(line for line in run.log.read_text().splitlines() if "settings" in line)
@@ -89,7 +97,9 @@ def test_a_training_outlives_whatever_happens_to_the_cluster(cluster, night, uni
 
     def interrupted_by(deed):
         begun = run.attempts()
-        deed()
+        with run.held(process) as told_to_end:
+            deed()
+            wait_until(told_to_end, f"the end of an attempt after {deed.__name__}", night, process)
         wait_until(lambda: run.attempts() > begun, f"an attempt after {deed.__name__}", night, process)
         run.wait_for_a_step(process)
 
@@ -120,11 +130,13 @@ def test_a_training_outlives_whatever_happens_to_the_cluster(cluster, night, uni
     cluster.start_node(lost[0])
 
     begun = run.attempts()
-    cluster.stop_controller()
-    cluster.stop_accounting()
-    wait_until(lambda: "Slurm does not answer" in run.log.read_text(), "the launcher to notice", night, process)
+    with run.held(process):
+        cluster.stop_controller()
+        cluster.stop_accounting()
+        wait_until(lambda: "Slurm does not answer" in run.log.read_text(), "the launcher to notice", night, process)
     run.wait_for_a_step(process)
-    cluster.start_controller()
+    with run.held(process):
+        cluster.start_controller()
     text = night.finish(process)
     cluster.start_accounting()
     assert run.attempts() == begun, text  # the controller's absence stopped nothing
@@ -137,35 +149,38 @@ def test_what_is_killed_on_the_login_node_is_attached_to_again(cluster, night):
     night.longer("unet16_sar", EPOCHS)
     run, before = night.run_of("unet16_sar"), jobs_in_accounting(cluster)
 
-    # Snakemake and its launcher, as when the login node goes down.
-    first = night.start(run.target)
-    run.wait_for_a_step(first)
-    job = run.job
-    os.killpg(first.pid, signal.SIGKILL)
-    first.wait()
-
     def attached(times):
         return run.log.read_text().count("attached to Slurm job") >= times
 
-    # The launcher alone: its rule fails, the training does not.
-    second = night.start(run.target)
-    wait_until(lambda: attached(1), "a launcher", night, second)
-    (launcher,) = launchers(night)
-    os.kill(launcher, signal.SIGKILL)
-    assert second.wait() != 0
+    first = night.start(run.target)
+    run.wait_for_a_step(first)
+    job = run.job
+    with run.held(first):
+        # Snakemake and its launcher, as when the login node goes down.
+        os.killpg(first.pid, signal.SIGKILL)
+        first.wait()
 
-    # Snakemake alone: its launcher lives on, and the next one takes over from it.
-    second = night.start(run.target)
-    wait_until(lambda: attached(2), "the next launcher", night, second)
-    second.kill()
-    second.wait()
+        # The launcher alone: its rule fails, the training does not.
+        second = night.start(run.target)
+        wait_until(lambda: attached(1), "a launcher", night, second)
+        (launcher,) = launchers(night)
+        os.kill(launcher, signal.SIGKILL)
+        assert second.wait() != 0
 
-    # Ctrl-C: the launcher says how to end the training, and leaves it alone.
-    third = night.start(run.target)
-    wait_until(lambda: "waiting for its end" in run.log.read_text(), "the third launcher", night, third)
-    os.killpg(second.pid, signal.SIGINT)
-    wait_until(lambda: "the training goes on as Slurm job" in run.log.read_text(), "a word of good-bye", night, third)
-    assert f"scancel {job}" in run.log.read_text()
+        # Snakemake alone: its launcher lives on, and the next one takes over from it.
+        second = night.start(run.target)
+        wait_until(lambda: attached(2), "the next launcher", night, second)
+        second.kill()
+        second.wait()
+
+        # Ctrl-C: the launcher says how to end the training, and leaves it alone.
+        third = night.start(run.target)
+        wait_until(lambda: "waiting for its end" in run.log.read_text(), "the third launcher", night, third)
+        os.killpg(second.pid, signal.SIGINT)
+        told = "the training goes on as Slurm job"
+        wait_until(lambda: told in run.log.read_text(), "a word of good-bye", night, third)
+        assert f"scancel {job}" in run.log.read_text()
+        wait_until(lambda: attached(3), "the third launcher to follow", night, third)
     night.finish(third)
 
     assert run.job == job

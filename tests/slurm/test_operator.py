@@ -72,7 +72,7 @@ def submit(cluster, checkout, name, *words, run_of=RUN):
     return job
 
 
-def wait_until(true, what, limit_s=60):
+def wait_until(true, what, limit_s=300):
     end = time.monotonic() + limit_s
     while not true():
         assert time.monotonic() < end, f"{what} did not come about within {limit_s} s"
