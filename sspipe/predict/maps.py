@@ -108,7 +108,7 @@ def _looks_table(valid: list[np.ndarray], places: pd.DataFrame, crs: str) -> gpd
         data = np.unpackbits(bits, axis=1, count=place.size_px)
         transform = tile_transform(place.easting_m, place.northing_m, place.pixel_m)
         found = [shapely.geometry.shape(outline) for outline, _ in shapes(data, mask=data > 0, transform=transform)]
-        whole = shapely.multipolygons([part for part in found if not part.is_empty])
+        whole = shapely.MultiPolygon([part for part in found if not part.is_empty])  # none: the tile has no data
         simple = shapely.simplify(whole, place.pixel_m, preserve_topology=True)
         outlines.append(simple if simple.is_valid else whole)
     return gpd.GeoDataFrame({"tile_id": list(places.index)}, geometry=gpd.GeoSeries(outlines, crs=crs), crs=crs)

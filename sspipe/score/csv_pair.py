@@ -89,13 +89,17 @@ def score_csv(
 def short_table(scores: dict[str, Any]) -> str:
     """What the command prints: counts, scores with their intervals, F1 by threshold."""
     buildings, found, proposals = scores["tp"] + scores["fn"], scores["tp"], scores["tp"] + scores["fp"]
+    several = scores["bootstrap_units"] > 1
+    interval = (
+        f"95 % interval over {scores['bootstrap_units']} images" if several else "no interval: there is one image"
+    )
     lines = [
         f"{scores['images']} images, buildings of {scores['min_area_px']:g} px or more, IoU over "
         f"{scores['iou_threshold']:g}",
         f"{buildings} buildings: {found} found (TP), {scores['fn']} missed (FN)",
         f"{proposals} proposals: {found} right (TP), {scores['fp']} wrong (FP)",
         "",
-        f"{'':24}{'score':>7}   95 % interval over {scores['bootstrap_units']} images",
+        f"{'':24}{'score':>7}   {interval}",
     ]
     for name, words in (
         ("f1", "F1"),

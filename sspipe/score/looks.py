@@ -202,6 +202,9 @@ def count_by_block(
         tp, fp, fn of each block with something to count, by its name. A building or proposal lies where its centroid
         lies, so a building is in the same block whichever image shows it.
     """
+    # A tile without data shows nothing whole, and has no corner to measure from.
+    seen = seen[~seen.is_empty]
+    truth, proposals = (table[table["tile_id"].isin(seen.index)] for table in (truth, proposals))
     # Half a pixel off the edge is at the edge: outlines of the seen area and of labels are rounded that much.
     inner = seen.buffer(-0.5 * pixel_m)
     shapely.prepare(inner.to_numpy())

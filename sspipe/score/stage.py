@@ -12,7 +12,7 @@ import pandas as pd
 from sspipe.data.spacenet_csv import read_spacenet_csv
 from sspipe.errors import UserError
 from sspipe.files import read_json, read_table, whole_file, write_json
-from sspipe.log import progress, say
+from sspipe.log import progress, say, warn
 from sspipe.predict.imaged import imaged_pixels
 from sspipe.predict.polygons import open_probabilities, read_tile, tile_transform
 from sspipe.score.breakdowns import recall_by, scores_by
@@ -156,6 +156,10 @@ def score_polygons(
         reliability.to_csv(partial, index=False)
     write_json(out_scores, scores)
     over = f"{scores['bootstrap_units']} {scores['bootstrap_over']}"
+    if scores["bootstrap_units"] < 2:
+        warn(
+            f"all test tiles are one of the {scores['bootstrap_over']} that are resampled, so no score has an interval"
+        )
     say(
         f"F1 {scores['f1']:.3f} ({_three_digits(scores['f1_low'])} to {_three_digits(scores['f1_high'])} over {over}), "
         f"tp/fp/fn {scores['tp']}/{scores['fp']}/{scores['fn']}, pixel IoU {_three_digits(scores['pixel_iou'])} "

@@ -19,7 +19,8 @@ from hypothesis import strategies as st
 from sspipe.errors import UserError
 from sspipe.files import read_json, write_json
 from sspipe.predict.mosaic import Block, Sums, blocks_of, grid_over, look_at, tiles_on
-from tests.predict.map_scene import BUILDINGS, OFFSETS_M, PIXEL_M, SIZE, on_the_map, write_map_scene
+from tests.predict.map_scene import BUILDINGS, OFFSETS_M, PADDED, PIXEL_M, SIZE, on_the_map, write_map_scene
+from tests.predict.packs import write_sar_pack
 
 TOOLS = ("gdalbuildvrt", "gdal_translate", "gdalinfo", "ogrinfo")
 with_gdal = pytest.mark.skipif(not all(map(shutil.which, TOOLS)), reason="gdal-bin is not installed")
@@ -241,6 +242,28 @@ def test_map_without_any_building_has_empty_but_valid_layers(tmp_path):
     score = scene.score_looks()
     assert score["all_looks"]["fn"] == score["all_looks"]["buildings"] > 0
     assert score["all_looks"]["f1"] == score["one_look"]["f1"] == 0
+
+
+@with_gdal
+@pytest.mark.parametrize("dark_tiles", [1, len(OFFSETS_M)])
+def test_tiles_without_any_data_are_no_looks(tmp_path, dark_tiles):
+    scene = write_map_scene(tmp_path)
+    imaged = {tile_id: np.full((SIZE, SIZE), n >= dark_tiles) for n, tile_id in enumerate(scene.tile_ids)}
+    shutil.rmtree(tmp_path / "pack")
+    write_sar_pack(tmp_path / "pack", imaged, PADDED)
+    scene.mosaic()
+    found = scene.map_polygons()
+    looks = gpd.read_parquet(tmp_path / "looks.parquet")
+    assert looks.is_empty.tolist() == [n < dark_tiles for n in range(len(imaged))]
+    score = scene.score_looks()
+    with rasterio.open(tmp_path / "map.tif") as raster:
+        seen = raster.read(3, masked=True)
+    if dark_tiles == 1:
+        assert seen.max() == 3 and score["one_look"]["f1"] == score["all_looks"]["f1"] == 1
+    else:
+        assert seen.count() == 0 and len(found) == 0
+        assert score["all_looks"]["buildings"] == score["one_look"]["buildings"] == score["looks_per_place"] == 0
+        assert score["difference"]["f1_low"] is None
 
 
 def test_missing_tools_are_told_with_what_to_install(tmp_path, monkeypatch):

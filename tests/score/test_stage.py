@@ -163,8 +163,13 @@ def test_counts_at_a_threshold_are_those_of_a_score_with_that_threshold(city):
         assert city.score(iou_threshold=threshold)["f1"] == pytest.approx(at[f"{threshold:.2f}"])
 
 
-def test_tiles_of_one_block_have_no_interval(city):
+def test_tiles_of_one_block_have_no_interval(city, capsys):
     scores = city.score(block_m=1e7)
+    assert (
+        "all test tiles are one of the blocks that are resampled, so no score has an interval"
+        in capsys.readouterr().err
+    )
+    assert set(map(tuple, scores["intervals"].values())) == {(None, None)}
     assert scores["bootstrap_units"] == 1
     assert (scores["f1_low"], scores["f1_high"]) == (None, None)
     assert scores["recall_by_area_m2"][0]["recall_low"] is None
@@ -190,6 +195,28 @@ def test_nothing_to_find_and_nothing_found_is_undefined_rather_than_good_or_bad(
     assert scores["f1"] == 0  # as solaris has it
     undefined = ["f1_macro", "recall_macro", "pixel_iou", "pixel_iou_pooled", "matched_iou", "boundary_iou"]
     assert [scores[key] for key in undefined] == [None] * 6
+
+
+def test_a_run_that_finds_nothing_misses_every_building(tmp_path):
+    scores = write_scene(tmp_path, TRUTH, {tile: [] for tile in TRUTH}).score()
+    assert [scores[key] for key in ("tp", "fp", "fn")] == [0, 0, 3]
+    assert {scores[key] for key in ("f1", "precision", "recall", "pixel_iou")} == {0}
+    assert [scores[key] for key in ("precision_macro", "matched_iou", "boundary_iou")] == [None] * 3
+    assert scores["intervals"]["f1"] == [0, 0] and scores["intervals"]["matched_iou"] == [None, None]
+    assert [row["recall"] for row in scores["recall_by_area_m2"]] == [None, 0, None]
+
+
+def test_tiles_without_buildings_make_every_proposal_wrong(tmp_path):
+    scores = write_scene(tmp_path, {tile: [] for tile in TRUTH}, PREDICTED).score()
+    assert [scores[key] for key in ("tp", "fp", "fn", "f1", "pixel_iou")] == [0, 4, 0, 0, 0]
+    assert [scores[key] for key in ("recall_macro", "matched_iou")] == [None, None]
+    bins = [*scores["recall_by_area_m2"], *scores["recall_by_height_m"]]
+    assert {(row["buildings"], row["recall"], row["recall_low"]) for row in bins} == {(0, None, None)}
+
+
+def test_one_test_tile_is_scored(tmp_path):
+    scores = write_scene(tmp_path, {"s_tile_1": TRUTH["s_tile_1"]}, {"s_tile_1": PREDICTED["s_tile_1"]}).score()
+    assert [scores[key] for key in ("tiles", "tp", "fp", "fn", "f1_low")] == [1, 1, 1, 1, None]
 
 
 def test_test_tile_without_truth_is_refused(scene):
