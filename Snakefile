@@ -18,6 +18,7 @@ rule all:
         f"{ROOT}/report/catalog.html",
         runs(f"{ROOT}/score/{RUN}/solaris.json"),
         f"{ROOT}/report/comparisons.csv",
+        runs(f"{ROOT}/train/{RUN}/model.stac.json"),
         maps_with_all(".footprints.gpkg"),
     localrule: True
 

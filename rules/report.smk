@@ -51,6 +51,36 @@ rule collect_scores:
         " > {log:q} 2>&1"
 
 
+# All in one job, as it takes seconds. They lie in the trainings' folders, and no training depends on them.
+rule describe_models:
+    input:
+        trains=runs(f"{ROOT}/train/{RUN}/train.json"),
+        models=runs(f"{ROOT}/train/{RUN}/model.safetensors"),
+        scores=runs(f"{ROOT}/score/{RUN}/scores.json"),
+        tunings=runs(f"{ROOT}/predict/{RUN}/polygons.json"),
+        leakages=expand(f"{ROOT}/splits/{{split}}.leakage.json", split=CONFIG.splits),
+        splits=expand(f"{ROOT}/splits/{{split}}.parquet", split=CONFIG.splits),
+        statistics=expand(f"{ROOT}/statistics/{{split}}.json", split=CONFIG.splits),
+        catalog=f"{ROOT}/catalog.parquet",
+    output:
+        runs(f"{ROOT}/train/{RUN}/README.md"),
+        runs(f"{ROOT}/train/{RUN}/model.stac.json"),
+    log:
+        f"{ROOT}/logs/describe_models.log",
+    benchmark:
+        f"{ROOT}/benchmarks/describe_models.tsv"
+    localrule: True  # seconds
+    conda:
+        "../envs/sspipe.yaml"
+    params:
+        # A function, because Snakemake takes braces in plain text for wildcards.
+        settings=lambda wildcards: CONFIG.model_dump_json(),
+    shell:
+        "python -m sspipe describe-models --trains {input.trains:q} --scores {input.scores:q} --tunings {input.tunings:q}"
+        " --leakages {input.leakages:q} --splits {input.splits:q} --statistics {input.statistics:q}"
+        " --catalog {input.catalog:q} --settings {params.settings:q} > {log:q} 2>&1"
+
+
 # Of Slurm's accounting, where trainings ran on it, and of Snakemake's own measurements.
 rule measure_efficiency:
     input:

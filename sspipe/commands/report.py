@@ -24,6 +24,19 @@ def add(stage: StageAdder) -> None:
     sub.add_argument("--source", required=True, help="archive.source: whose the data are")
     path(sub, "--out", "catalog.html to write")
 
+    sub = stage("describe-models", "report.describe:describe_models", "a model card and a STAC item of every model")
+    for flag, what in (
+        ("--trains", "train.json of every run; README.md and model.stac.json are written beside each"),
+        ("--scores", "scores.json of every run"),
+        ("--tunings", "polygons.json of every run"),
+        ("--leakages", "leakage audit of every split"),
+        ("--splits", "table of every split"),
+        ("--statistics", "statistics of every split"),
+    ):
+        paths(sub, flag, what)
+    path(sub, "--catalog", "catalog.parquet")
+    sub.add_argument("--settings", required=True, help="JSON text of the whole resolved configuration")
+
     sub = stage("compare-variants", "report.page:compare_variants", "the comparison report")
     path(sub, "--scores-csv", "table of all runs' scores")
     for flag, what in (
