@@ -1,7 +1,7 @@
 """Draws the pictures of README.md from a finished demo: `python docs/images/draw.py --results results/demo`.
 
-`strip.png` has test tiles of the spatial split: optical, radar, truth, and what two variants make of the radar. It shows
-on light and dark pages alike. `f1-light.svg` and `f1-dark.svg` are the report's chart of F1.
+`strip.png` has test tiles of the spatial split: optical, radar, truth, and what two variants make of the radar. It
+suits light and dark pages. `f1-light.svg` and `f1-dark.svg` are the report's chart of F1.
 """
 
 from __future__ import annotations
