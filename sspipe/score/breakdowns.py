@@ -72,13 +72,17 @@ def scores_by(tiles: pd.DataFrame, column: str, bootstrap_samples: int) -> list[
         bootstrap_samples: resamples of the units.
 
     Returns:
-        One entry per value, in ascending order: the value under the column's name, tiles, tp, fp, fn, precision,
-        recall, f1, f1_low and f1_high (null where all tiles are one unit).
+        One entry per value, in ascending order: the value under the column's name; tiles; tp, fp, fn; precision,
+        recall and f1, each with its 95 % interval under `_low` and `_high` (null where all tiles are one unit); and
+        bootstrap_units, how many of them are resampled.
     """
-    wanted = ("tiles", "tp", "fp", "fn", "precision", "recall", "f1", "f1_low", "f1_high")
     rows = []
     for value, group in tiles.groupby(column, sort=True):
         summary = summarize(group[["tp", "fp", "fn"]], bootstrap_samples, group["block"].to_numpy())
         plain = value.item() if isinstance(value, np.generic) else value
-        rows.append({column: plain, **{name: summary[name] for name in wanted}})
+        row = {column: plain, **{name: summary[name] for name in ("tiles", "tp", "fp", "fn")}}
+        for name in ("precision", "recall", "f1"):
+            low, high = summary["intervals"][name]
+            row |= {name: summary[name], f"{name}_low": low, f"{name}_high": high}
+        rows.append(row | {"bootstrap_units": summary["bootstrap_units"]})
     return rows

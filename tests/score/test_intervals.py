@@ -133,5 +133,8 @@ def test_intervals_of_the_tiles_that_share_a_property(scored, column):
     scores, tiles, buildings = scored
     for row in scores[f"by_{column}"]:
         mine = [tile for tile in tiles if getattr(tile, column) == row[column]]
-        drawn = [scores_of(mine, buildings, times)["f1"] for times in draws([tile.block for tile in mine])]
-        assert [row["f1_low"], row["f1_high"]] == pytest.approx(bounds(drawn), abs=1e-12), row
+        drawn = [scores_of(mine, buildings, times) for times in draws([tile.block for tile in mine])]
+        for name in ("precision", "recall", "f1"):
+            expected = bounds([each[name] for each in drawn])
+            assert [row[f"{name}_low"], row[f"{name}_high"]] == pytest.approx(expected, abs=1e-12), (row, name)
+        assert row["bootstrap_units"] == len({tile.block for tile in mine})
