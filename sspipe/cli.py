@@ -6,11 +6,16 @@ training job never waits for the raster libraries, nor a scoring job for torch.
 
 from __future__ import annotations
 
+import argparse
 import importlib
+import os
+import select
+import signal
 import sys
+import textwrap
 import time
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, TextIO
 
 import sspipe
 from sspipe.commands import data, operate, pack, predict, report, score, train
@@ -18,13 +23,30 @@ from sspipe.commands.flags import Parser
 from sspipe.errors import UserError
 from sspipe.log import duration, say
 
+WIDTH = 100  # of the list of stages
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs one stage.
 
     Returns:
-        0 if it went well; 1 after a message if the input is at fault; 130 if interrupted; otherwise the stage's own.
+        0 if it went well; 1 after a message if the input is at fault; 130 if interrupted; 141 if nobody reads what it
+        prints any more (`… | head`); otherwise the stage's own.
     """
+    try:
+        try:
+            return _run(arguments)
+        finally:
+            sys.stdout.flush()  # here, where it can be answered, and not when the interpreter ends
+    except BrokenPipeError:
+        if not _is_broken(sys.stdout):
+            raise  # a connection's
+        # What is left in the buffer goes nowhere, rather than into a complaint at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 128 + signal.SIGPIPE
+
+
+def _run(arguments: Sequence[str] | None) -> int:
     function, options, stage, quiet = parsed(arguments)
     module, function = function.rsplit(":", 1)
     begun = time.monotonic()
@@ -43,6 +65,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return status or 0
 
 
+def _is_broken(stream: TextIO) -> bool:
+    """Whether nobody can read any more what is written there."""
+    looked = select.poll()
+    looked.register(stream.fileno(), 0)
+    return any(event & (select.POLLERR | select.POLLHUP) for _, event in looked.poll(0))
+
+
 def parsed(arguments: Sequence[str] | None = None) -> tuple[str, dict[str, Any], str, bool]:
     """The stage's function (`module:name`), its arguments, its name, and whether it says nothing of its own."""
     options = vars(_parser().parse_args(arguments))
@@ -50,15 +79,25 @@ def parsed(arguments: Sequence[str] | None = None) -> tuple[str, dict[str, Any],
 
 
 def _parser() -> Parser:
-    parser = Parser(prog="python -m sspipe", description=sspipe.__doc__)
+    parser = Parser(prog="python -m sspipe", formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--version", action="version", version=sspipe.__version__)
-    stages = parser.add_subparsers(title="stages", required=True, metavar="STAGE")
+    stages = parser.add_subparsers(title="stages", required=True, metavar="STAGE", help="one of those below")
+    listed: list[str] = []
 
     def stage(name: str, function: str, what: str, details: str = "", quiet: bool = False) -> Parser:
-        sub = stages.add_parser(name, help=what, description=f"{what}. {details}" if details else what)
+        listed.append(_entry(name, what))
+        sub = stages.add_parser(name, description=f"{what}. {details}" if details else what)
         sub.set_defaults(stage=f"sspipe.{function}", command_name=name, quiet=quiet)
         return sub
 
-    for room in (data, pack, train, predict, score, report, operate):
+    for room in (operate, data, pack, train, predict, score, report):
+        listed.append(f"\n{(room.__doc__ or '').splitlines()[0]}")
         room.add(stage)
+    parser.description = textwrap.fill(sspipe.__doc__ or "", WIDTH)
+    parser.epilog = "\n".join([*listed, "", "python -m sspipe STAGE --help lists the flags of a stage."])
     return parser
+
+
+def _entry(name: str, what: str) -> str:
+    """One stage in the list of them: its name in a column of its own."""
+    return textwrap.fill(what, WIDTH, initial_indent=f"  {name:<22} ", subsequent_indent=" " * 25)

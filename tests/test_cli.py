@@ -1,5 +1,6 @@
 """The command line: errors for people, and no library that a stage does not need."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -30,6 +31,38 @@ def test_an_interrupt_is_one_line_and_status_130(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr("sspipe.train.resolve.resolve_variant", interrupted)
     assert main(["resolve-variant", "--settings", "{}", "--out", str(tmp_path / "v.json")]) == 130
     assert capsys.readouterr().err.strip() == "sspipe resolve-variant: interrupted"
+
+
+@pytest.mark.parametrize("arguments", [("--help",), ("resolve-variant", "--help"), ("resolve-variant",)])
+@pytest.mark.parametrize("buffered", [True, False])
+def test_a_reader_that_has_left_ends_it_quietly_as_with_other_programs(arguments, buffered, tmp_path):
+    reader, writer = os.pipe()
+    os.close(reader)  # as `… | head` is when it has seen enough
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
+    # What a stage itself prints, and what only the end would write out.
+    stage = "import sspipe.train.resolve as r; r.resolve_variant = lambda **options: print('resolved')"
+    code = f"{stage}; import sys; from sspipe.cli import main; sys.exit(main())"
+    if arguments == ("resolve-variant",):
+        arguments = (*arguments, "--settings", "{}", "--out", str(tmp_path / "v.json"))
+    done = subprocess.run(
+        (sys.executable, *(() if buffered else ("-u",)), "-c", code, *arguments),
+        stdout=writer,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=environment,
+    )
+    os.close(writer)
+    assert done.stderr == ""
+    assert done.returncode == 141 or "--help" in arguments  # which argparse itself may have kept silent about
+
+
+def test_a_connection_that_breaks_is_no_reader_that_has_left(tmp_path, monkeypatch):
+    def broken(**options):
+        raise BrokenPipeError("the server has closed the connection")
+
+    monkeypatch.setattr("sspipe.train.resolve.resolve_variant", broken)
+    with pytest.raises(BrokenPipeError, match="the server"):
+        main(["resolve-variant", "--settings", "{}", "--out", str(tmp_path / "v.json")])
 
 
 def test_every_stage_explains_itself(capsys):
