@@ -108,6 +108,7 @@ rule measure_efficiency:
 rule compare_variants:
     input:
         table=f"{ROOT}/report/scores.csv",
+        comparisons=f"{ROOT}/report/comparisons.json",
         trains=runs(f"{ROOT}/train/{RUN}/train.json"),
         scores=runs(f"{ROOT}/score/{RUN}/scores.json"),
         checks=runs(f"{ROOT}/score/{RUN}/solaris.json"),
@@ -150,7 +151,7 @@ rule compare_variants:
     shell:
         "python -m sspipe compare-variants --scores-csv {input.table:q} --trains {input.trains:q}"
         " --scores {input.scores:q} --probabilities {input.probabilities:q} --leakages {input.leakages:q}"
-        " --looks {input.looks:q} --tunings {input.tunings:q} --efficiency {input.efficiency:q}"
+        " --comparisons {input.comparisons:q} --looks {input.looks:q} --tunings {input.tunings:q} --efficiency {input.efficiency:q}"
         " --splits {input.splits:q} --catalog {input.catalog:q} --catalog-report {input.catalog_report:q}"
         " --raw {params.raw:q} --footprints {input.footprints:q} --settings {params.settings:q}"
         " --title {params.title:q} --panels {params.panels} {params.synthetic}"

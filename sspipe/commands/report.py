@@ -47,6 +47,7 @@ def add(stage: StageAdder) -> None:
         ("--splits", "table of every split"),
     ):
         paths(sub, flag, what)
+    path(sub, "--comparisons", "comparisons.json, with comparisons.csv beside it")
     sub.add_argument("--looks", type=Path, nargs="*", default=(), help="looks.json of every run's map")
     sub.add_argument("--tunings", type=Path, nargs="*", default=(), help="polygons.json of every run")
     path(sub, "--efficiency", "efficiency.csv: what jobs asked for and used", required=False)

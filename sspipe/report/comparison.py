@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import pandas as pd
@@ -26,22 +27,55 @@ PAPER_TABLE_1 = {
     "SS with RSC only within the SS": PaperRow("44M", 0.639, 0.616),
 }
 
+NO_RESULT = "no result"
 MEASURES = ["pixel_iou", "pixel_iou_pooled", "f1", "precision", "recall"]
 
 
-def table_one(runs: pd.DataFrame) -> pd.DataFrame:
+@dataclass(frozen=True)
+class Absent:
+    """A run that the configuration asks for and that has no scores.
+
+    Attributes:
+        split: of the run.
+        variant: of the run.
+        seed: of the run.
+        title: of the variant.
+        role: of the variant, `results.role_of`.
+        state: where it is, for example `failed`; empty if that is not known.
+        detail: why, where there is something to say.
+        log: path of its log, relative to the page; empty if there is none.
+    """
+
+    split: str
+    variant: str
+    seed: int
+    title: str
+    role: str
+    state: str = ""
+    detail: str = ""
+    log: str = ""
+
+    @property
+    def name(self) -> str:
+        """As folders have it."""
+        return f"{self.split}/{self.variant}/seed{self.seed}"
+
+
+def table_one(runs: pd.DataFrame, absent: Sequence[Absent] = ()) -> pd.DataFrame:
     """Summarises the runs of each variant over its seeds and sets the paper's numbers beside them.
 
     Args:
         runs: one row per split, variant and seed, as in `Results.runs`.
+        absent: runs without scores; a variant that has none but these on a split gets a row of its own.
 
     Returns:
-        One row per split and variant, in the order of `runs`: split, variant, title, role, seeds, both parameter
-        counts; mean of each measure and its standard deviation over seeds (`{measure}_sd`, NaN for one seed); f1_low
-        and f1_high (the 95 % bounds over test tiles, averaged over seeds); train_seconds (mean); paper_row,
-        paper_parameters, paper_pixel_iou, paper_f1 (empty where the paper has no such row).
+        One row per split and variant, in the order of `runs`, then those without any scores: split, variant, title,
+        role, seeds, both parameter counts; mean of each measure and its standard deviation over seeds (`{measure}_sd`,
+        NaN for one seed); f1_low and f1_high (the 95 % bounds over test tiles, averaged over seeds); train_seconds and
+        gpu_hours (means of a training; NaN where no GPU was used); paper_row, paper_parameters, paper_pixel_iou,
+        paper_f1 (empty where the paper has no such row); remark, which says that there is no result and why.
     """
-    rows = []
+    rows: list[dict[str, object]] = []
     for (split, variant), group in runs.groupby(["split", "variant"], sort=False):
         first = group.iloc[0]
         paper = PAPER_TABLE_1.get(first["paper_row"])
@@ -61,13 +95,36 @@ def table_one(runs: pd.DataFrame) -> pd.DataFrame:
             "f1_low": group["f1_low"].mean(),
             "f1_high": group["f1_high"].mean(),
             "train_seconds": group["train_seconds"].mean(),
+            "gpu_hours": group["gpu_hours"].mean(),
             "paper_row": first["paper_row"] if paper else None,
             "paper_parameters": paper.parameters if paper else None,
             "paper_pixel_iou": paper.pixel_iou if paper else float("nan"),
             "paper_f1": paper.f1 if paper else float("nan"),
+            "remark": None,
         }
         rows.append(row)
-    return pd.DataFrame(rows)
+    table = pd.DataFrame(rows)
+    have = set(zip(table["split"], table["variant"], strict=True))
+    lost: dict[tuple[str, str], list[Absent]] = {}
+    for run in absent:
+        if (run.split, run.variant) not in have:
+            lost.setdefault((run.split, run.variant), []).append(run)
+    if not lost:
+        return table
+    empty = [
+        {
+            "split": split, "variant": variant, "title": without[0].title, "role": without[0].role, "seeds": 0,
+            "remark": remark(without),
+        }
+        for (split, variant), without in lost.items()
+    ]  # fmt: skip
+    return pd.concat([table, pd.DataFrame(empty).reindex(columns=table.columns)], ignore_index=True)
+
+
+def remark(absent: Sequence[Absent]) -> str:
+    """Says that runs have no result, and which states they are in: `no result (failed)`."""
+    states = list(dict.fromkeys(run.state for run in absent if run.state))
+    return f"{NO_RESULT} ({', '.join(states)})" if states else NO_RESULT
 
 
 def leak_gaps(table: pd.DataFrame, kinds: Mapping[str, str]) -> pd.DataFrame:

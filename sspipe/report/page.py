@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
 
 from sspipe.files import whole_folder
 from sspipe.log import say, warn
-from sspipe.report import comparison, wording
+from sspipe.report import comparison, links, wording
 from sspipe.report.answer_section import answer_section
+from sspipe.report.comparison import Absent
 from sspipe.report.credit import credit
 from sspipe.report.html import TEMPLATES, write_page
 from sspipe.report.leakage_section import leakage_section
@@ -18,7 +20,8 @@ from sspipe.report.learning_section import learning_section
 from sspipe.report.look_section import look_section
 from sspipe.report.looks_section import looks_section
 from sspipe.report.making_section import making_section
-from sspipe.report.results import read_results
+from sspipe.report.paired import read_paired
+from sspipe.report.results import Results, ordered_splits, read_results, role_of, sorter
 from sspipe.report.table_section import table_section
 
 MAX_PAGE_BYTES = 15_000_000
@@ -29,9 +32,23 @@ FILTERS = {
     "number": wording.number,
     "percent": wording.percent,
     "time": wording.time,
+    "hours": lambda hours: wording.number(hours, digits=2),
     "spread": lambda sd: "" if pd.isna(sd) else f"± {sd:.3f}",
-    "bounds": lambda row: f"[{wording.number(row['f1_low'])}, {wording.number(row['f1_high'])}]",
+    "bounds": wording.bounds,
 }
+
+
+@dataclass(frozen=True)
+class Unfinished:
+    """What is told of an experiment that still runs, or whose runs failed.
+
+    Attributes:
+        as_of: when it was looked at, in words.
+        states: state, detail and log of each run that has no scores, by split, variant and seed.
+    """
+
+    as_of: str
+    states: Mapping[tuple[str, str, int], tuple[str, str, Path | None]]
 
 
 def compare_variants(
@@ -39,6 +56,7 @@ def compare_variants(
     scores_csv: Path,
     trains: Sequence[Path],
     scores: Sequence[Path],
+    comparisons: Path,
     leakages: Sequence[Path],
     splits: Sequence[Path],
     catalog: Path,
@@ -56,13 +74,17 @@ def compare_variants(
     interior_threshold: float,
     out: Path,
     out_figures: Path,
+    unfinished: Unfinished | None = None,
 ) -> None:
     """Writes the comparison report of an experiment.
+
+    A run that the configuration asks for and that has no scores leaves a marked gap.
 
     Args:
         scores_csv: the table of all runs.
         trains: train.json of each run; metrics.jsonl lies beside each.
         scores: scores.json of each run; tiles.parquet lies beside each.
+        comparisons: comparisons.json, paired comparisons with the baseline; comparisons.csv lies beside it.
         leakages: the audit of each split.
         splits: subset of each tile, one file a split, named after it.
         catalog: one row per tile.
@@ -80,6 +102,7 @@ def compare_variants(
         interior_threshold: probability of interior from which a pixel is building.
         out: the page.
         out_figures: folder of the figures, each with its data beside it.
+        unfinished: what is known of runs without scores, for a page that says at its top that it is not the last.
 
     Raises:
         UserError: an input is missing, or inputs do not belong together.
@@ -94,31 +117,59 @@ def compare_variants(
         catalog_report=catalog_report,
         settings=settings,
     )
-    table = comparison.table_one(results.runs)
+    absent = _absent(results, unfinished, out)
+    names = [*results.config.variants, *results.variants]
+    table = sorter(ordered_splits(results.config), names)(comparison.table_one(results.runs, absent))
     kinds = {split: results.kind(split) for split in results.splits}
-    gaps = comparison.leak_gaps(table, kinds)
+    gaps = comparison.leak_gaps(table[table["seeds"] > 0], kinds)
+    files = links.run_links(out, trains, scores, probabilities, looks)
     with whole_folder(Path(out_figures)) as folder:
         table.to_csv(folder / "table_1.csv", index=False, lineterminator="\n")
         say("drawing figures")
         sections = [
-            answer_section(results, table, gaps, kinds, synthetic, folder),
-            table_section(results, table, synthetic),
-            leakage_section(results, gaps, folder),
+            answer_section(results, table, gaps, kinds, read_paired(comparisons), synthetic, out, folder),
+            table_section(results, table, absent, files, synthetic),
             look_section(results, kinds, probabilities, raw, footprints, panels, interior_threshold, folder),
             learning_section(results, folder),
             looks_section(results, looks),
+            leakage_section(results, folder),
             making_section(results, efficiency, tunings),
         ]
         context = {
             "title": title,
             "synthetic": synthetic,
-            "credit": credit("synthetic" if synthetic else results.config.archive.source).sentence,
             "sections": [section for section in sections if section is not None],
+            "credit": credit("synthetic" if synthetic else results.config.archive.source).sentence,
             "tile_count": results.data["tiles"],
             "variant_count": table["variant"].nunique(),
-            "split_count": len(results.splits),
+            "split_count": table["split"].nunique(),
+            "run_count": len(results.runs),
+            "absent_count": len(absent),
+            "as_of": unfinished.as_of if unfinished else "",
         }
         size = write_page("page.html.jinja", context, FILTERS, out, STYLES, SCRIPTS)
         if size > MAX_PAGE_BYTES:
             warn(f"the page has {size / 1e6:.1f} MB, more than {MAX_PAGE_BYTES / 1e6:.0f}; set report.panels lower")
     say(f"report of {len(results.runs)} runs: {out} ({size / 1e6:.1f} MB)")
+
+
+def _absent(results: Results, unfinished: Unfinished | None, page: Path) -> list[Absent]:
+    """Runs that the configuration asks for and that have no scores, with what is known of each."""
+    config = results.config
+    have = set(zip(results.runs["split"], results.runs["variant"], results.runs["seed"], strict=True))
+    states = unfinished.states if unfinished else {}
+    absent = []
+    for split in ordered_splits(config):
+        for variant in config.variants_of(split):
+            settings = config.variants[variant]
+            for seed in config.seeds:
+                if (split, variant, seed) in have:
+                    continue
+                state, detail, log = states.get((split, variant, seed), ("", "", None))
+                absent.append(
+                    Absent(
+                        split, variant, seed, settings.title or variant, role_of(settings), state, detail,
+                        links.relative(log, page) if log else "",
+                    )
+                )  # fmt: skip
+    return absent

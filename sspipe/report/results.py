@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -37,13 +37,17 @@ COMPARISONS = ("test_against_train", "validation_against_train", "test_against_t
 
 @dataclass(frozen=True)
 class Results:
-    """What one experiment has produced. Splits, variants and seeds are in the order of the configuration.
+    """What one experiment has produced.
+
+    Splits that share no ground between training and test come before random ones, as theirs is the honest answer;
+    apart from that, splits, variants and seeds are in the order of the configuration.
 
     Attributes:
         config: the resolved configuration.
         settings: the same as plain JSON content, to be printed.
         variants: settings of each variant that was trained, as its training recorded them.
-        runs: one row per split, variant and seed: the columns of scores.csv, then title, role, paper_row, seconds.
+        runs: one row per split, variant and seed: the columns of scores.csv, then train_seconds, gpu_hours (NaN without
+            a GPU), title, role, paper_row.
         epochs: one row per epoch of each run: the columns of metrics.jsonl, then split, variant, seed, and `step`, the
             epoch counted over all stages from 1.
         tile_scores: one row per run and test tile: the columns of the score stage's tiles.parquet, then split, variant,
@@ -98,7 +102,7 @@ def read_results(
     config = load_config(content)
     records = [read_json(path) for path in trains]
     variants = {record["variant"]: _as_named_now(record, config) for record in records}
-    order = _order([*config.splits], [*config.variants, *sorted(variants)])
+    order = sorter(ordered_splits(config), [*config.variants, *sorted(variants)])
     runs = order(_with_training(_read_scores(scores_csv), records, variants))
     return Results(
         config=config,
@@ -112,6 +116,29 @@ def read_results(
         data=read_json(catalog_report),
         trains=records,
     )
+
+
+def ordered_splits(config: Config) -> list[str]:
+    """The configuration's splits, those at random last."""
+    return sorted(config.splits, key=lambda name: config.splits[name].kind == "random")
+
+
+def sorter(splits: Sequence[str], variants: Sequence[str]) -> Callable[[pd.DataFrame], pd.DataFrame]:
+    """A function that sorts a table by split, variant and seed (if it has one), the first two as they are listed.
+
+    What is not listed comes last.
+    """
+
+    def places(names: Sequence[str], column: pd.Series) -> pd.Series:
+        place = {name: number for number, name in reversed(list(enumerate(names)))}
+        return column.map(lambda name: place.get(name, len(names)))
+
+    def ordered(table: pd.DataFrame) -> pd.DataFrame:
+        keys = pd.DataFrame({"split": places(splits, table["split"]), "variant": places(variants, table["variant"])})
+        keys["seed"] = table.get("seed", 0)
+        return table.loc[keys.sort_values(RUN, kind="stable").index].reset_index(drop=True)
+
+    return ordered
 
 
 def _as_named_now(record: dict[str, Any], config: Config) -> Variant:
@@ -149,8 +176,16 @@ def _read_scores(path: Path) -> pd.DataFrame:
 def _with_training(runs: pd.DataFrame, records: list[dict[str, Any]], variants: dict[str, Variant]) -> pd.DataFrame:
     """Adds what only the training knows."""
     training = pd.DataFrame(
-        [{**{key: record[key] for key in RUN}, "train_seconds": record["seconds"]} for record in records],
-        columns=[*RUN, "train_seconds"],
+        [
+            {
+                **{key: record[key] for key in RUN},
+                "train_seconds": record["seconds"],
+                # Seconds times GPUs; 0 on a CPU, and then there is nothing to count.
+                "gpu_hours": (record.get("gpu_seconds") or float("nan")) / 3600,
+            }
+            for record in records
+        ],
+        columns=[*RUN, "train_seconds", "gpu_hours"],
     )
     joined = runs.merge(training, on=RUN, how="left", validate="one_to_one")
     lost = joined[~joined["variant"].isin(variants) | joined["train_seconds"].isna()]
@@ -216,19 +251,3 @@ def _read_parquet(path: Path) -> pd.DataFrame:
         return pd.read_parquet(path)
     except FileNotFoundError:
         raise UserError(f"{path}: no such file; run the rule that writes it") from None
-
-
-def _order(splits: list[str], variants: list[str]) -> Any:
-    """A function that sorts a table of runs as the configuration lists them; what it does not list comes last."""
-
-    def rank(names: list[str], column: pd.Series) -> pd.Series:
-        places = {name: place for place, name in reversed(list(enumerate(names)))}
-        return column.map(lambda name: places.get(name, len(names)))
-
-    def ordered(table: pd.DataFrame) -> pd.DataFrame:
-        keys = pd.DataFrame(
-            {"split": rank(splits, table["split"]), "variant": rank(variants, table["variant"]), "seed": table["seed"]}
-        )
-        return table.loc[keys.sort_values(RUN, kind="stable").index].reset_index(drop=True)
-
-    return ordered

@@ -1,31 +1,42 @@
-"""The paper's Table 1 beside ours, one table a split."""
+"""The paper's Table 1 beside ours, one table a split, with a row for whatever has no result."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pandas as pd
 
 from sspipe.report import wording
+from sspipe.report.comparison import Absent
+from sspipe.report.links import RunLinks
 from sspipe.report.results import Results
 from sspipe.report.section import Section
 from sspipe.variants import Variant
 
 
-def table_section(results: Results, table: pd.DataFrame, synthetic: bool) -> Section:
+def table_section(
+    results: Results,
+    table: pd.DataFrame,
+    absent: Sequence[Absent],
+    links: Mapping[tuple[str, str], Sequence[RunLinks]],
+    synthetic: bool,
+) -> Section:
     """Gathers the rows of each split's table.
 
     Args:
         results: of the experiment.
         table: `comparison.table_one`.
+        absent: runs that the configuration asks for and that have no scores.
+        links: files of the runs of each split and variant.
         synthetic: whether the data are generated; the paper's numbers then compare with nothing.
     """
     content = {
-        "splits": [_split_part(results, table, split, synthetic) for split in results.splits],
+        "splits": [_split_part(results, table, split, absent, links, synthetic) for split in table["split"].unique()],
         "parameter_note": parameter_note(results.variants),
         "many_seeds": bool((table["seeds"] > 1).any()),
         "iou_threshold": results.config.score.iou_threshold,
+        "any_gpu": bool(table["gpu_hours"].notna().any()),
     }
     return Section("table-1", "Table 1", "Table 1, beside the paper’s", "table_one.html.jinja", content)
 
@@ -45,20 +56,35 @@ def parameter_note(variants: Mapping[str, Variant]) -> str:
     return text
 
 
-def _split_part(results: Results, table: pd.DataFrame, split: str, synthetic: bool) -> dict[str, Any]:
+def _split_part(
+    results: Results,
+    table: pd.DataFrame,
+    split: str,
+    absent: Sequence[Absent],
+    links: Mapping[tuple[str, str], Sequence[RunLinks]],
+    synthetic: bool,
+) -> dict[str, Any]:
     rows = table[table["split"] == split]
     radar = rows[(rows["role"] != "ceiling") & rows["f1"].notna()]
     best = radar["f1"].idxmax() if len(radar) else None
+    settings = results.config.splits.get(split)
     if synthetic:
         note = "The paper's numbers are from SpaceNet 6 and stand here only to show the form of its Table 1."
-    elif results.kind(split) == "random":
+    elif (settings.kind if settings else results.kind(split)) == "random":
         note = "The paper's numbers are from a random split as well (other tiles, one run)."
     else:
         note = "The paper's numbers are from a random split, so they do not compare with these."
+    without = [run for run in absent if run.split == split]
     return {
         "name": split,
         "paper_note": note,
         "rows": [
-            {**row, "best": index == best} for index, row in rows.astype(object).where(rows.notna(), None).iterrows()
+            {
+                **row,
+                "best": index == best and len(radar) > 1,
+                "runs": links.get((split, row["variant"]), ()),
+                "absent": [run for run in without if run.variant == row["variant"]],
+            }
+            for index, row in rows.astype(object).where(rows.notna(), None).iterrows()
         ],
     }

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import pandas as pd
 
@@ -56,34 +57,50 @@ def quoted(title: str) -> str:
 
 
 def interval(row: pd.Series) -> str:
-    """`0.432 [0.401, 0.463]`."""
-    return f"{number(row['f1'])} [{number(row['f1_low'])}, {number(row['f1_high'])}]"
+    """`0.432 [0.401, 0.463]`, never broken over two lines."""
+    return f"{number(row['f1'])}\u00a0{bounds(row)}"
+
+
+def bounds(row: Mapping[str, Any] | pd.Series) -> str:
+    """`[0.401, 0.463]`: the interval of F1, never broken over two lines."""
+    return f"[{number(row['f1_low'])},\u00a0{number(row['f1_high'])}]"
 
 
 def best_sentence(table: pd.DataFrame) -> str:
-    """Says which variant does best on one split with radar alone at test, and which it cannot be told apart from.
+    """Says which variant does best on one split with radar alone at test, and how far the ceiling is.
 
     Args:
         table: rows of one split from `comparison.table_one`.
     """
-    radar = table[(table["role"] != "ceiling") & table["f1"].notna()]
+    scored = table[table["f1"].notna()]
+    radar = scored[scored["role"] != "ceiling"]
     if radar.empty:
         return "No variant that sees radar alone at test has a score on this split."
     best = radar.loc[radar["f1"].idxmax()]
-    text = f"With radar alone at test, {quoted(best['title'])} has the highest F1, {interval(best)}."
-    others = radar.drop(best.name)
-    overlapping = [quoted(title) for title in others.loc[others["f1_high"] >= best["f1_low"], "title"]]
-    if len(others) and not overlapping:
-        text += " No other radar variant's interval overlaps it."
-    elif len(others) and len(overlapping) == len(others):
-        text += " The intervals of all the others overlap it, so these scores alone do not tell them apart."
-    elif overlapping:
-        text += f" The interval overlaps that of {listed(overlapping)}; the rest lie below it."
-    ceiling = table[(table["role"] == "ceiling") & table["f1"].notna()]
+    if len(radar) == 1:
+        text = f"With radar alone at test, {quoted(best['title'])} has F1 {interval(best)}."
+    else:
+        text = f"With radar alone at test, {quoted(best['title'])} has the highest F1, {interval(best)}"
+        text += f", of {len(radar)} variants."
+    ceiling = scored[scored["role"] == "ceiling"]
     if not ceiling.empty:
-        top = ceiling.iloc[0]
-        text += f" The ceiling, which sees the optical image at test, reaches {interval(top)}."
+        text += f" The ceiling, which sees the optical image at test, reaches {interval(ceiling.iloc[0])}."
     return text
+
+
+def paper_sentence(table: pd.DataFrame) -> str:
+    """Says what the paper reports for the variants of a random split; empty if none is in its Table 1.
+
+    Args:
+        table: rows of one split from `comparison.table_one`.
+    """
+    both = table[table["f1"].notna() & table["paper_f1"].notna()]
+    if both.empty:
+        return ""
+    told = [
+        f"{number(row['paper_f1'])} for {quoted(row['title'])} (here {number(row['f1'])})" for _, row in both.iterrows()
+    ]
+    return f"The paper's F1, on a random split of its own: {listed(told, 6)}."
 
 
 def gap_sentence(gaps: pd.DataFrame, leakage: pd.DataFrame) -> str:
@@ -107,7 +124,7 @@ def gap_sentence(gaps: pd.DataFrame, leakage: pd.DataFrame) -> str:
     else:
         size = f"{signed(low)} to {signed(high)} over {len(gaps)} variants"
     return (
-        f"Leak gap: F1 on the {random} split minus F1 on the {spatial} split is {size}. {covered(random)} of the test "
+        f"F1 on the {random} split minus F1 on the {spatial} split is {size}. {covered(random)} of the test "
         f"tiles of the {random} split are more than half covered by one tile of training or validation; "
         f"on the {spatial} split, {covered(spatial)}. The two splits are tested on different places, so the gap holds "
         "their difference in difficulty too."

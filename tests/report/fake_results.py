@@ -20,6 +20,7 @@ from shapely.geometry import box
 from sspipe.config import Config, load_config
 from sspipe.operate.efficiency import as_csv, measured
 from sspipe.report.imagery import truth_mask
+from sspipe.score.comparison import compare_scores
 from sspipe.score.reliability import Reliability
 
 REPOSITORY = Path(__file__).parents[2]
@@ -67,7 +68,16 @@ def make_fake_results(
     (root / "report").mkdir()
     pd.DataFrame(rows).to_csv(root / "report" / "scores.csv", index=False)
     (root / "report" / "efficiency.csv").write_text(as_csv(measured(root)))
+    compare_scores(
+        scores=files["scores"],
+        baseline=config.score.baseline if config.score.baseline in variants else variants[0],
+        bootstrap_samples=40,
+        out_comparisons=root / "report" / "comparisons.csv",
+        out_seeds=root / "report" / "seeds.csv",
+        out_statements=root / "report" / "comparisons.json",
+    )
     arguments = {
+        "comparisons": root / "report" / "comparisons.json",
         "scores_csv": root / "report" / "scores.csv",
         **files,
         "leakages": [root / "splits" / f"{split}.leakage.json" for split in subsets],
@@ -337,10 +347,12 @@ class _Run:
             "f1": f1, "f1_low": f1 - 0.04, "f1_high": f1 + 0.045, "f1_macro": float(tiles["f1"].mean()),
             "pixel_iou": float(tiles["pixel_iou"].mean()),
             "pixel_iou_pooled": float(tiles["pixel_intersection"].sum() / tiles["pixel_union"].sum()),
-            "iou_threshold": 0.5, "min_area_px": 80.0, "bootstrap_samples": 1000,
+            "iou_threshold": 0.5, "min_area_px": 80.0, "bootstrap_samples": 1000, "bootstrap_units": len(tiles),
+            "bootstrap_over": "tiles" if self.split == "random" else "blocks",
+            "block_m": None if self.split == "random" else 600.0,
         }  # fmt: skip
         folder = self.folder("score")
-        tiles.to_parquet(folder / "tiles.parquet")
+        tiles.assign(block=tiles["tile_id"]).to_parquet(folder / "tiles.parquet")
         (folder / "scores.json").write_text(json.dumps(record))
         return folder / "scores.json"
 

@@ -24,7 +24,7 @@ def run(split: str, variant: str, seed: int = 0, f1: float = 0.5, role: str = "c
         "split": split, "variant": variant, "seed": seed, "title": f"Title, {variant}", "role": role, "paper_row": None,
         "parameters_unique": 1_000_000, "parameters_paper_style": 1_500_000, "pixel_iou": 0.4, "pixel_iou_pooled": 0.45,
         "f1": f1, "precision": 0.6, "recall": 0.4, "f1_low": f1 - 0.02, "f1_high": f1 + 0.02, "train_seconds": 60.0,
-        **more,
+        "gpu_hours": float("nan"), **more,
     }  # fmt: skip
 
 
@@ -96,15 +96,21 @@ def test_the_best_variant_is_never_the_ceiling():
             [run("random", "a", f1=0.5), run("random", "b", f1=0.4), run("random", "eo", f1=0.9, role="ceiling")]
         )
     )
-    sentence = wording.best_sentence(table)
-    assert sentence.startswith("With radar alone at test, “Title, a” has the highest F1, 0.500 [0.480, 0.520].")
-    assert "No other radar variant's interval overlaps it." in sentence
+    sentence = wording.best_sentence(table).replace("\u00a0", " ")
+    assert sentence.startswith("With radar alone at test, “Title, a” has the highest F1, 0.500 [0.480, 0.520], of 2")
     assert "ceiling, which sees the optical image at test, reaches 0.900" in sentence
 
 
-def test_overlapping_intervals_are_not_called_a_win():
-    table = comparison.table_one(pd.DataFrame([run("random", "a", f1=0.50), run("random", "b", f1=0.48)]))
-    assert "do not tell them apart" in wording.best_sentence(table)
+def test_one_variant_alone_is_not_called_the_highest():
+    sentence = wording.best_sentence(comparison.table_one(pd.DataFrame([run("random", "a")])))
+    assert "highest" not in sentence and "has F1 0.500" in sentence
+
+
+def test_the_papers_f1_is_told_beside_ours():
+    rows = [run("random", "a", f1=0.5, paper_row="SS with RSC only within the SS"), run("random", "b", f1=0.4)]
+    sentence = wording.paper_sentence(comparison.table_one(pd.DataFrame(rows)))
+    assert "0.616 for “Title, a” (here 0.500)" in sentence and "Title, b" not in sentence
+    assert wording.paper_sentence(comparison.table_one(pd.DataFrame(rows[1:]))) == ""
 
 
 def test_a_split_without_scores_is_said():

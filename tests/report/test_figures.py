@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from sspipe.report import comparison, curves, figures, style
+from sspipe.report import comparison, curves, figures, score_figures, style
 from tests.report.test_comparison import run
 
 WIDTHS = [style.WIDE_IN, style.NARROW_IN]
@@ -58,21 +58,42 @@ def epochs(variants: int, seeds: int = 1) -> pd.DataFrame:
 @pytest.mark.parametrize("width", WIDTHS)
 def test_the_f1_figure_names_every_variant_and_its_score(width):
     runs = pd.DataFrame([run("random", "a", f1=0.31), run("spatial", "a", f1=0.42), run("spatial", "b", f1=0.53)])
-    shown = texts(figures.f1_figure(comparison.table_one(runs), runs, width))
-    assert {"Title, a", "Title, b", "0.310", "0.420", "0.530", "random split", "spatial split"} <= set(shown)
-    assert ("no run" in shown) == (width == style.WIDE_IN)
+    shown = texts(score_figures.f1_figure(comparison.table_one(runs), runs, width))
+    assert {"Title, a", "Title, b", "random split", "spatial split"} <= set(shown)
+    told = ["0.310", "0.420", "0.530"]
+    if width == style.WIDE_IN:
+        told = ["0.310  [0.290, 0.330]", "0.420  [0.400, 0.440]", "0.530  [0.510, 0.550]"]
+    assert set(told) <= set(shown)
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+def test_a_variant_without_result_leaves_a_gap_that_says_why(width):
+    runs = pd.DataFrame([run("spatial", "a")])
+    lost = comparison.Absent("spatial", "b", 0, "Title, b", "candidate", "failed")
+    shown = texts(score_figures.f1_figure(comparison.table_one(runs, [lost]), runs, width))
+    assert {"Title, b", "no result (failed)"} <= set(shown)
+
+
+def test_of_very_many_variants_the_best_and_the_baseline_are_drawn():
+    runs = pd.DataFrame([run("spatial", f"v{place}", f1=place / 200) for place in range(100)])
+    table = comparison.table_one(runs)
+    drawn = score_figures.rows_drawn(table, keep=("v3",))
+    expected = [*range(99, 100 - score_figures.MAX_ROWS, -1), 3]
+    assert list(drawn["variant"]) == [f"v{place}" for place in expected]
+    assert score_figures.f1_figure(table, runs, style.WIDE_IN).get_figheight() < 14
+    assert len(score_figures.rows_drawn(table.head(8))) == 8
 
 
 def test_an_undefined_f1_leaves_a_marked_gap():
     runs = pd.DataFrame([run("random", "a"), run("random", "b", f1=float("nan"))])
-    assert "F1 not defined" in texts(figures.f1_figure(comparison.table_one(runs), runs, style.WIDE_IN))
+    assert "F1 not defined" in texts(score_figures.f1_figure(comparison.table_one(runs), runs, style.WIDE_IN))
 
 
 def test_the_papers_f1_is_drawn_only_where_it_compares():
     runs = pd.DataFrame([run("random", "a", paper_row="UNet16 with fine-tuning")])
     table = comparison.table_one(runs)
-    with_paper = style.svg_text(figures.f1_figure(table, runs, style.WIDE_IN, ("random",)))
-    without = style.svg_text(figures.f1_figure(table, runs, style.WIDE_IN))
+    with_paper = style.svg_text(score_figures.f1_figure(table, runs, style.WIDE_IN, ("random",)))
+    without = style.svg_text(score_figures.f1_figure(table, runs, style.WIDE_IN))
     assert style.ORANGE in with_paper and style.ORANGE not in without
 
 
@@ -82,7 +103,7 @@ def test_the_gap_figure_prints_the_gap_with_its_sign(width):
         pd.DataFrame([run(split, name, f1=f1) for split, name, f1 in
                       [("r", "a", 0.6), ("s", "a", 0.4), ("r", "b", 0.3), ("s", "b", 0.4)]])
     )  # fmt: skip
-    shown = texts(figures.gap_figure(comparison.leak_gaps(table, {"r": "random", "s": "spatial"}), width))
+    shown = texts(score_figures.gap_figure(comparison.leak_gaps(table, {"r": "random", "s": "spatial"}), width))
     assert {"+0.200", "−0.100"} <= set(shown)
 
 

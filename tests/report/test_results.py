@@ -23,11 +23,11 @@ def read(fake: FakeResults, **other) -> Results:
     return read_results(**{name: other.get(name, fake.arguments[name]) for name in NAMES})
 
 
-def test_runs_come_in_the_order_of_the_configuration(fake):
+def test_runs_come_in_the_order_of_the_configuration_and_random_splits_last(fake):
     shuffled = fake.root / "shuffled.csv"
     pd.read_csv(fake.arguments["scores_csv"]).sample(frac=1, random_state=3).to_csv(shuffled, index=False)
     results = read(fake, scores_csv=shuffled)
-    assert results.splits == ["random", "spatial"]
+    assert results.splits == ["spatial", "random"]  # the one without a leak first
     spatial = results.runs[results.runs["split"] == "spatial"]
     assert list(dict.fromkeys(spatial["variant"])) == list(results.config.variants)
     assert list(spatial["seed"][:2]) == [0, 1]
