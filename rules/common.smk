@@ -6,13 +6,14 @@ from pathlib import Path
 from shlex import join, quote
 
 from snakemake.exceptions import WorkflowError
-from snakemake.logging import logger
+from snakemake.logging import is_quiet_about, logger
 
 from sspipe.config import load_config
 from sspipe.data import own_data, spacenet6
 from sspipe.errors import UserError
+from sspipe.job_errors import FailureTeller
 from sspipe.operate.profile import read_profile
-from sspipe.session import Session, keep_set_resources
+from sspipe.session import Session, going_on, keep_set_resources
 
 try:
     CONFIG = load_config(config)
@@ -73,11 +74,17 @@ def split_flags(wildcards):
 def form_flags():
     """What images and footprints must be, as flags of `gather-tiles` and `index-tiles`."""
     tiles = CONFIG.tiles
-    flags = f"--size-px {tiles.size_px} --pixel-m {tiles.pixel_m} --epsg {tiles.epsg}"
-    flags += f" --sar-bands {len(tiles.sar_bands)} --eo-bands {len(tiles.eo_bands)}"
-    for view, (lowest, highest) in (("sar", tiles.sar_range), ("eo", tiles.eo_range)):
-        flags += f" --{view}-range {lowest} {highest}"
-    return flags
+    words = [
+        "--size-px",
+        tiles.size_px,
+        "--pixel-m",
+        tiles.pixel_m,
+        "--epsg",
+        tiles.epsg,
+    ]
+    words += ["--sar-bands", *tiles.sar_bands, "--eo-bands", *tiles.eo_bands]
+    words += ["--sar-range", *tiles.sar_range, "--eo-range", *tiles.eo_range]
+    return join(map(str, words))
 
 
 TRANSFER = {"connections", "outage_minutes", "ca_bundle"}
@@ -228,15 +235,19 @@ def launch_words(wildcards, resources):
     return join([*words, "--"])
 
 
-def read_slurm_profile():
-    """The profile's values if it sends jobs to Slurm, and none otherwise."""
+def profile_folder():
+    """The folder that `--profile` names; None without, and for one that Snakemake finds elsewhere by its name."""
     for word, following in zip(sys.argv, [*sys.argv[1:], ""]):
         if word == "--profile" or word.startswith("--profile="):
             name = following if word == "--profile" else word.partition("=")[2]
-            # One that Snakemake finds elsewhere, by its name, is left as it is.
-            profile = read_profile(Path(name) if Path(name).is_dir() else None)
-            return profile.values if profile.on_slurm else {}
-    return {}
+            return Path(name) if Path(name).is_dir() else None
+    return None
+
+
+def read_slurm_profile():
+    """The profile's values if it sends jobs to Slurm, and none otherwise."""
+    profile = read_profile(profile_folder())
+    return profile.values if profile.on_slurm else {}
 
 
 # What an unattended night needs and Snakemake leaves open: sspipe/session.py says what. Jobs on nodes have it from here.
@@ -259,3 +270,16 @@ onstart:
         workflow.globals["SESSION"] = (
             session  # its lock lives as long as this process
         )
+
+
+onerror:
+    if SLURM:
+        for line in going_on(CONFIG.folder, profile_folder()):
+            print(line, file=sys.stderr)
+
+
+# A failure is told whether or not the jobs' own lines are.
+if workflow.is_main_process and is_quiet_about(
+    workflow.output_settings.quiet or (), "rules"
+):
+    logger.addHandler(FailureTeller(logger))

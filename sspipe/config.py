@@ -12,6 +12,7 @@ from typing import Annotated, Any, ClassVar, Literal, get_args
 
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationError, field_validator, model_validator
 
+from sspipe.data.spacenet6 import EO_BANDS, EPSG, SAR_BANDS
 from sspipe.errors import UserError
 from sspipe.validation import Section, merged, nearest, problem_line, validated
 from sspipe.variants import PaperRow, Variant
@@ -46,8 +47,6 @@ Range = Annotated[tuple[float, float], AfterValidator(_low_to_high)]
 Bands = Annotated[
     tuple[Annotated[str, Field(min_length=1)], ...], Field(min_length=1, max_length=64), BeforeValidator(_named_bands)
 ]
-SAR_BANDS = ("HH", "HV", "VH", "VV")
-EO_BANDS = ("red", "green", "blue", "near infrared")
 # What SpaceNet 6 fixes of `tiles`.
 _OF_SPACENET6 = ("epsg", "sar_bands", "eo_bands", "sar_range", "eo_range")
 
@@ -116,7 +115,7 @@ class Tiles(Section):
         0.01, ge=0, le=1, description="share of the tiles that may lack a file or an orientation; more is no accident"
     )
     # What only tiles of one's own (archive.source: table) may have otherwise: the defaults are SpaceNet 6's.
-    epsg: int = Field(32631, gt=0, description="CRS of images and footprints, as its EPSG code; its unit must be m")
+    epsg: int = Field(EPSG, gt=0, description="CRS of images and footprints, as its EPSG code; its unit must be m")
     sar_bands: Bands = Field(SAR_BANDS, description="names of the SAR image's bands, in order: as many as it has")
     eo_bands: Bands = Field(EO_BANDS, description="names of the EO image's bands, in order: as many as it has")
     sar_range: Range = Field((0.0, 100.0), description="what SAR values should be; others are told, and used")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from sspipe.commands.flags import Parser, StageAdder, number, path
+from sspipe.data.spacenet6 import EO_BANDS, SAR_BANDS
 
 SPLIT_KINDS = ("random", "spatial", "baseline_x")
 
@@ -86,9 +87,9 @@ def add(stage: StageAdder) -> None:
 def _own_tiles(parser: Parser) -> None:
     """What may differ from SpaceNet 6 in tiles of one's own."""
     number(parser, "--epsg", "code of the CRS", int, required=False, default=32631)
-    number(parser, "--sar-bands", "how many bands SAR images have", int, required=False, default=4)
-    number(parser, "--eo-bands", "how many bands EO images have", int, required=False, default=4)
-    for view, ends in (("sar", (0.0, 100.0)), ("eo", (0.0, 2250.0))):
+    for view, bands, ends in (("sar", SAR_BANDS, (0.0, 100.0)), ("eo", EO_BANDS, (0.0, 2250.0))):
+        what = f"names of the bands of {view.upper()} images, in order"
+        parser.add_argument(f"--{view}-bands", nargs="+", default=bands, metavar="NAME", help=what)
         what = f"what {view.upper()} values should be, others are told"
         parser.add_argument(
             f"--{view}-range", type=float, nargs=2, metavar=("LOWEST", "HIGHEST"), default=ends, help=what

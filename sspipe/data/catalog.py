@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from sspipe.data import spacenet6
 from sspipe.data.inspection import FETCH_AGAIN, Problem, TileReport, TileRequest, inspect_tile
 from sspipe.data.inventory import Inventory, reasons_of
 from sspipe.data.layout import LAYOUTS, Layout, Settings
@@ -28,9 +30,9 @@ def index_tiles(
     pixel_m: float,
     max_left_out: float,
     layout: str = "spacenet6",
-    epsg: int = 32631,
-    sar_bands: int = 4,
-    eo_bands: int = 4,
+    epsg: int = spacenet6.EPSG,
+    sar_bands: Sequence[str] = spacenet6.SAR_BANDS,
+    eo_bands: Sequence[str] = spacenet6.EO_BANDS,
     sar_range: tuple[float, float] = (0, 100),
     eo_range: tuple[float, float] = (0, 2250),
     out_catalog: Path,
@@ -49,8 +51,8 @@ def index_tiles(
         max_left_out: share of the tiles that may be left out.
         layout: `spacenet6`, or `table` for tiles of one's own; what follows is fixed in SpaceNet 6.
         epsg: code of the CRS that images and footprints must have.
-        sar_bands: bands that SAR images must have.
-        eo_bands: bands that EO images must have.
+        sar_bands: names of the bands that SAR images must have.
+        eo_bands: names of the bands that EO images must have.
         sar_range: lowest and highest SAR value that is not odd.
         eo_range: the same of EO.
         out_catalog: Parquet, one row per tile.

@@ -11,7 +11,7 @@ class Form(NamedTuple):
     """What every image of one kind must be."""
 
     kind: str  # for messages
-    bands: int
+    band_names: tuple[str, ...]
     dtypes: tuple[str, ...]  # any of them
     side_px: int  # rows and columns
     pixel_m: float
@@ -20,6 +20,11 @@ class Form(NamedTuple):
     remedy: str  # for an image that is otherwise
     values_words: str  # what the values should be, for messages
     bands_key: str = ""  # of the config, where that decides how many there are
+
+    @property
+    def bands(self) -> int:
+        """How many there must be."""
+        return len(self.band_names)
 
 
 class TileFiles(NamedTuple):

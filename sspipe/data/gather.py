@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -37,8 +38,8 @@ def gather_tiles(
     size_px: int,
     pixel_m: float,
     epsg: int,
-    sar_bands: int,
-    eo_bands: int,
+    sar_bands: Sequence[str],
+    eo_bands: Sequence[str],
     sar_range: tuple[float, float],
     eo_range: tuple[float, float],
     out: Path,
@@ -55,8 +56,8 @@ def gather_tiles(
         size_px: rows and columns that every image must have.
         pixel_m: pixel size that every image must have, m.
         epsg: code of the CRS that images and footprints must have.
-        sar_bands: bands that SAR images must have.
-        eo_bands: bands that EO images must have.
+        sar_bands: names of the bands that SAR images must have.
+        eo_bands: names of the bands that EO images must have.
         sar_range: see `index_tiles`.
         eo_range: see `index_tiles`.
         out: folder to write.

@@ -20,6 +20,7 @@ from sspipe.errors import UserError
 # What tiles are packed as holds all of these.
 OWN_SAR_DTYPES = ("float32", "uint8", "uint16", "int16")
 OWN_EO_DTYPES = ("uint8", "uint16")
+BAND_NAMES = {spacenet6.SAR: spacenet6.SAR_BANDS, spacenet6.EO: spacenet6.EO_BANDS}
 OWN_CORNER = 0.01  # of a pixel, to which the corners of SAR and EO must agree: floating-point noise and no more
 
 
@@ -30,8 +31,8 @@ class Settings(NamedTuple):
     pixel_m: float
     max_left_out: float
     epsg: int
-    sar_bands: int
-    eo_bands: int
+    sar_bands: Sequence[str]  # names
+    eo_bands: Sequence[str]
     sar_range: tuple[float, float]
     eo_range: tuple[float, float]
 
@@ -83,7 +84,7 @@ def spacenet6_form(product: Product, size_px: int, pixel_m: float) -> Form:
     """What the images of one of SpaceNet 6's products are, where a SAR image has `size_px` pixels of `pixel_m`."""
     return Form(
         kind=product.folder,
-        bands=product.bands,
+        band_names=BAND_NAMES.get(product, tuple(f"band {number + 1}" for number in range(product.bands))),
         dtypes=(product.dtype,),
         side_px=spacenet6.side_px(product, size_px),
         pixel_m=spacenet6.pixel_size_m(product, pixel_m),
@@ -124,10 +125,10 @@ def own_layout(raw: Path, settings: Settings) -> Layout:
 def own_forms(settings: Settings, remedy: str = "mend the file, or leave its tile out of the table") -> Forms:
     """What the files of one's own tiles must be: as the config says."""
 
-    def form(kind: str, bands: int, dtypes: Sequence[str], values: tuple[float, float]) -> Form:
+    def form(kind: str, bands: Sequence[str], dtypes: Sequence[str], values: tuple[float, float]) -> Form:
         return Form(
             kind=kind.upper(),
-            bands=bands,
+            band_names=tuple(bands),
             dtypes=tuple(dtypes),
             side_px=settings.size_px,
             pixel_m=settings.pixel_m,

@@ -14,6 +14,9 @@ FOLDER = PurePosixPath("train") / AREA  # of everything, inside the archive and 
 SUMMARY_FOLDER = FOLDER / "SummaryData"
 ORIENTATION_FILE = SUMMARY_FOLDER / "SAR_orientations.txt"
 TRUTH_FILE = SUMMARY_FOLDER / f"SN6_Train_{AREA}_Buildings.csv"
+# Names of the bands, in order; that of SAR is inferred.
+SAR_BANDS = ("HH", "HV", "VH", "VV")
+EO_BANDS = ("red", "green", "blue", "near infrared")
 EPSG = 32631  # WGS 84 / UTM zone 31N, for rasters and labels alike
 
 

@@ -77,6 +77,7 @@ def _values(catalog: pd.DataFrame, reports: list[TileReport], layout: Layout, na
     columns = {f"{name}_out_of_range": "count", f"{name}_min": "min", f"{name}_max": "max"}
     return {
         "bands": [as_json(merged(tile)) for tile in zip(*(image.bands for image in images), strict=True)],
+        "band_names": list(getattr(layout.forms, name).band_names),
         "bin_width": expected.step,
         "expected": [expected.lowest, expected.highest],
         "out_of_range": odd[["tile_id", *columns]].rename(columns=columns).to_dict("records"),

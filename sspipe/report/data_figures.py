@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 
 import numpy as np
@@ -47,8 +48,9 @@ def strip_map_figure(strips: pd.DataFrame, width_in: float) -> Figure:
         axis.set(xlim=(-margin, (east - west) / 1000 + margin), ylim=(-margin, (north - south) / 1000 + margin))
         _scale_bar(axis, (east - west) / 1000)
         axis.grid(visible=False)
-    handles = [Line2D([], [], color=colours[date], linewidth=2, label=date) for date in dates]
-    figure.legend(handles=handles, loc="outside upper left", ncols=2 if narrow else 5)
+    handles = [Line2D([], [], color=colours[date], linewidth=2, label=date or "day unknown") for date in dates]
+    if any(dates):
+        figure.legend(handles=handles, loc="outside upper left", ncols=2 if narrow else 5)
     return figure
 
 
@@ -84,8 +86,11 @@ def values_figure(histogram: pd.DataFrame, bands: pd.DataFrame, unit: str, width
     figure, (shapes, means) = _panels(width_in, 2, height_in=2.9)
     filled = histogram[histogram["share"] > 0]
     last = float((filled["left"] + filled["width"]).max()) if len(filled) else 1.0
-    for place, (colour, (_, band)) in enumerate(zip(BAND_COLOURS, bands.iterrows(), strict=False)):
-        here = histogram[(histogram["band"] == band["band"]) & (histogram["left"] < last)]
+    first = min(0.0, float(filled["left"].min())) if len(filled) else 0.0
+    for place, (colour, (_, band)) in enumerate(zip(itertools.cycle(BAND_COLOURS), bands.iterrows(), strict=False)):
+        here = histogram[
+            (histogram["band"] == band["band"]) & (histogram["left"] < last) & (histogram["left"] >= first)
+        ]
         edges = [*here["left"], here["left"].iloc[-1] + here["width"].iloc[-1]]
         shapes.stairs(100 * here["share"], edges, color=colour, linewidth=1.6, label=band["band"])
         means.errorbar(
@@ -96,14 +101,15 @@ def values_figure(histogram: pd.DataFrame, bands: pd.DataFrame, unit: str, width
                 band["real_mean"], place + 0.17, xerr=band["real_std"], marker="D", markersize=5,
                 markerfacecolor=SURFACE, color=GREY, linewidth=1.2,
             )  # fmt: skip
-    shapes.set(xlabel=unit, ylabel="valid pixels, %", title="Histogram", xlim=(0, last))
+    shapes.set(xlabel=unit, ylabel="valid pixels, %", title="Histogram", xlim=(first, last))
     shapes.set_ylim(bottom=0)
     shapes.legend(loc="upper right", title=None)
     means.set(xlabel=unit, title="Mean ± standard deviation", ylim=(len(bands) - 0.5, -0.5))
     means.set_yticks(range(len(bands)), list(bands["band"]))
     means.tick_params(axis="y", length=0, labelcolor=INK)
     means.grid(axis="y", visible=False)
-    means.set_xlim(left=0)
+    if first == 0:  # values below it need the space
+        means.set_xlim(left=0)
     if bands["real_mean"].notna().any():
         handles = [
             Line2D([], [], color=INK, marker="o", linestyle="none", label="these tiles"),
@@ -122,7 +128,10 @@ def building_figure(footprints: pd.DataFrame, min_area_m2: float, width_in: floa
         min_area_m2: smaller buildings are not scored.
         width_in: inches.
     """
-    figure, (sizes, heights) = _panels(width_in, 2)
+    known = footprints["height_m"].dropna()
+    known = known[np.isfinite(known)]
+    figure, axes = _panels(width_in, 2 if len(known) else 1)  # not every data set has heights
+    sizes = axes[0]
     area = footprints["area_m2"]
     low, high = math.floor(np.log10(area.min())), math.ceil(np.log10(area.max()) + 1e-9)
     sizes.hist(area, np.logspace(low, high, (high - low) * SIZES_PER_DECADE + 1).tolist(), color=BLUE)
@@ -130,12 +139,11 @@ def building_figure(footprints: pd.DataFrame, min_area_m2: float, width_in: floa
     sizes.axvline(min_area_m2, color=ORANGE, linewidth=1.6)
     _beside(sizes, min_area_m2, f"{min_area_m2:g} m²", right=False)
     sizes.set(title="Area", xlabel="area in its tile, m² (logarithmic)", ylabel="footprints")
-    known = footprints["height_m"].dropna()
-    known = known[np.isfinite(known)]
     if len(known):
+        heights = axes[1]
         heights.hist(known, np.linspace(min(0.0, known.min()), max(1.0, known.max()), 31).tolist(), color=GREEN)
-    heights.set(title="Height", xlabel="mean height of the roof, m", ylabel="footprints")
-    for axis in (sizes, heights):
+        heights.set(title="Height", xlabel="mean height of the roof, m", ylabel="footprints")
+    for axis in axes:
         axis.grid(axis="x", visible=False)
     return figure
 

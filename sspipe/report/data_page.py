@@ -29,10 +29,11 @@ SECTIONS = (
     ("labels", "CSV and label files"),
 )
 CATALOG_COLUMNS = (
-    "tile_id", "strip", "orientation", "easting_m", "northing_m", "size_px", "pixel_m", "sar_no_data_fraction",
-    "eo_no_data_fraction", "building_count",
+    "tile_id", "strip", "orientation", "easting_m", "northing_m", "size_px", "pixel_m", "epsg",
+    "sar_no_data_fraction", "eo_no_data_fraction", "building_count",
 )  # fmt: skip
 FOOTPRINT_COLUMNS = ("area_m2", "height_m", "csv_distance_px")
+VALUE_KEYS = ("band_names", "missing_tiles")
 KEYS = ("values", "areas", "labels", "left_out", "footprints", "other_files")
 
 
@@ -66,17 +67,20 @@ def describe_tiles(
     buildings = read_table(footprints, FOOTPRINT_COLUMNS)
     data = read_json(catalog_report)
     missing = [key for key in KEYS if key not in data]
+    missing += [key for key in VALUE_KEYS if any(key not in values for values in data.get("values", {}).values())]
     if missing:
         raise UserError(f"{catalog_report}: has no {', '.join(missing)}; index the tiles again (rule index_tiles)")
+    spacenet6 = source != "table"
     strips = data_tables.strip_table(tiles)
     min_area_m2 = min_area_px * float(tiles["pixel_m"].iloc[0]) ** 2
     archive = read_json(manifest)
     context = {
         "title": title,
         "synthetic": source == "synthetic",
-        "spacenet6": source != "table",
+        "spacenet6": spacenet6,
         "credit": credit(source).sentence,
-        "sections": SECTIONS,
+        # The truth of own tiles is made of their footprints: there are no two to compare.
+        "sections": [section for section in SECTIONS if spacenet6 or section[0] != "labels"],
         "data": data,
         "facts": _facts(tiles, strips, data),
         "products": data_tables.product_table(archive).to_dict("records"),
@@ -86,14 +90,15 @@ def describe_tiles(
         "problems": _capped(data["footprints"]["problems"]),
         "odd_areas": _capped(data["areas"]["worst_first"], data["areas"]["disagreeing"]),
         "differing": _capped(_worst_first(data["labels"]["tiles_that_differ"])),
-        "out_of_range": {name: _capped(data["values"][name]["out_of_range"]) for name in data_tables.BANDS},
+        "out_of_range": {name: _capped(data["values"][name]["out_of_range"]) for name in data_tables.VIEWS},
         "bands": {
-            name: data_tables.band_table(name, data["values"][name]).to_dict("records") for name in data_tables.BANDS
+            name: data_tables.band_table(name, data["values"][name], spacenet6).to_dict("records")
+            for name in data_tables.VIEWS
         },
         "min_area_m2": min_area_m2,
-        "building_facts": _building_facts(buildings, data, min_area_m2),
+        "building_facts": _building_facts(buildings, data, min_area_m2, spacenet6),
         "label_facts": _label_facts(data["labels"]),
-        "drawings": _drawings(tiles, strips, buildings, data, min_area_m2),
+        "drawings": _drawings(tiles, strips, buildings, data, min_area_m2, spacenet6),
     }
     filters = {"percent": wording.percent, "number": wording.number, "brief": _brief, "listed": wording.listed}
     size = write_page("catalog.html.jinja", context, filters, out)
@@ -101,7 +106,12 @@ def describe_tiles(
 
 
 def _drawings(
-    tiles: pd.DataFrame, strips: pd.DataFrame, buildings: pd.DataFrame, data: Mapping[str, Any], min_area_m2: float
+    tiles: pd.DataFrame,
+    strips: pd.DataFrame,
+    buildings: pd.DataFrame,
+    data: Mapping[str, Any],
+    min_area_m2: float,
+    spacenet6: bool,
 ) -> dict[str, Drawing | None]:
     """All figures; None for those with nothing in them."""
     shares = {name: wording.percent(tiles[f"{name}_no_data_fraction"].mean()) for name in ("sar", "eo")}
@@ -109,10 +119,10 @@ def _drawings(
         "strips": drawing(
             "strips",
             functools.partial(data_figures.strip_map_figure, strips),
-            f"Map of the outlines of {len(strips)} strips, one panel for each orientation, coloured by the day they "
-            "were flown.",
+            f"Map of the outlines of {len(strips)} strips, one panel for each orientation"
+            + (", coloured by the day they were flown." if strips["date"].any() else "."),
             "Outlines of the strips: the union of each strip's tiles. Kilometres from the south-western corner, "
-            "EPSG:32631.",
+            f"EPSG:{tiles['epsg'].iloc[0]}.",
             "catalog.parquet",
         ),
         "no_data": drawing(
@@ -125,13 +135,15 @@ def _drawings(
         "buildings": None,
         "agreement": None,
     }
-    for name, unit in (("sar", "SAR value (log-scaled amplitude)"), ("eo", "EO value (11 bit)")):
-        bands = data_tables.band_table(name, data["values"][name])
-        reference = " Open diamonds: SpaceNet 6 itself, all its tiles." if name == "sar" else ""
+    units = {"sar": "SAR value (log-scaled amplitude)", "eo": "EO value (11 bit)"}
+    for name in data_tables.VIEWS:
+        unit = units[name] if spacenet6 else f"{name.upper()} value"
+        bands = data_tables.band_table(name, data["values"][name], spacenet6)
+        reference = " Open diamonds: SpaceNet 6 itself, all its tiles." if bands["real_mean"].notna().any() else ""
         drawings[name] = drawing(
             f"values-{name}",
             functools.partial(
-                data_figures.values_figure, data_tables.histogram_table(name, data["values"][name]), bands, unit
+                data_figures.values_figure, data_tables.histogram_table(data["values"][name]), bands, unit
             ),
             f"Histogram of the valid {name.upper()} pixels of each band, and their means: "
             + ", ".join(f"{band['band']} {wording.number(band['mean'], 1)}" for _, band in bands.iterrows())
@@ -140,16 +152,21 @@ def _drawings(
             "catalog.json",
         )
     measured = buildings[buildings["area_m2"] > 0]
+    height = wording.number(measured["height_m"].median(), 1)
     if len(measured):
         drawings["buildings"] = drawing(
             "buildings",
             functools.partial(data_figures.building_figure, measured, min_area_m2),
-            f"Histograms of the footprints' area (median {measured['area_m2'].median():.0f} m²) and of the height of "
-            f"their roofs (median {wording.number(measured['height_m'].median(), 1)} m).",
-            f"Each footprint in each tile. Orange: {min_area_m2:g} m², below which the challenge does not score.",
+            f"Histogram of the footprints' area (median {measured['area_m2'].median():.0f} m²)"
+            + (
+                f", and of the height of their roofs (median {height} m)."
+                if measured["height_m"].notna().any()
+                else "."
+            ),
+            f"Each footprint in each tile. Orange: {min_area_m2:g} m², below which buildings are not scored.",
             "footprints.parquet",
         )
-    if buildings["csv_distance_px"].notna().any():
+    if spacenet6 and buildings["csv_distance_px"].notna().any():
         worst = buildings["csv_distance_px"].max()
         drawings["agreement"] = drawing(
             "agreement",
@@ -163,17 +180,19 @@ def _drawings(
 
 
 def _facts(tiles: pd.DataFrame, strips: pd.DataFrame, data: Mapping[str, Any]) -> list[tuple[str, str]]:
+    days = sorted(set(strips["date"]) - {""})
     north, south = (data["orientation"][key] for key in ("0", "1"))
     strips_north, strips_south = (data["strip_orientation"][key] for key in ("0", "1"))
     ground = shapely.area(shapely.union_all(strips["outline"].to_numpy())) / 1e6
+    crs = f"EPSG:{tiles['epsg'].iloc[0]}"
     size, pixel = int(tiles["size_px"].iloc[0]), float(tiles["pixel_m"].iloc[0])
     return [
         ("Tiles in use", f"{len(tiles):,}, each {size} × {size} px of {pixel:g} m ({size * pixel:g} m to a side)"),
         ("Left out", f"{data['left_out']['count']:,} ({wording.percent(data['left_out']['share'])} of all tiles)"),
-        ("Strips", f"{len(strips):,}, flown on {wording.listed(sorted(strips['date'].unique()), most=6)}"),
+        ("Strips", f"{len(strips):,}" + (f", flown on {wording.listed(days, most=6)}" if days else "")),
         ("From the north", f"{north:,} tiles of {strips_north:,} strips (orientation 0)"),
         ("From the south", f"{south:,} tiles of {strips_south:,} strips (orientation 1)"),
-        ("Ground", f"{ground:.3g} km² under {len(tiles) * (size * pixel) ** 2 / 1e6:.3g} km² of tiles, EPSG:32631"),
+        ("Ground", f"{ground:.3g} km² under {len(tiles) * (size * pixel) ** 2 / 1e6:.3g} km² of tiles, {crs}"),
         ("No-data", f"{wording.percent(data['no_data_fraction'])} of the SAR pixels on average"),
         (
             "Buildings",
@@ -183,10 +202,12 @@ def _facts(tiles: pd.DataFrame, strips: pd.DataFrame, data: Mapping[str, Any]) -
     ]
 
 
-def _building_facts(buildings: pd.DataFrame, data: Mapping[str, Any], min_area_m2: float) -> list[tuple[str, str]]:
+def _building_facts(
+    buildings: pd.DataFrame, data: Mapping[str, Any], min_area_m2: float, spacenet6: bool
+) -> list[tuple[str, str]]:
     footprints, areas = data["footprints"], data["areas"]
     small = (buildings["area_m2"] < min_area_m2).mean() if len(buildings) else None
-    return [
+    facts = [
         (
             "Footprints",
             f"{footprints['kept']:,} as they were, {footprints['repaired']:,} repaired, "
@@ -194,14 +215,16 @@ def _building_facts(buildings: pd.DataFrame, data: Mapping[str, Any], min_area_m
         ),
         ("Small", f"{wording.percent(small)} are below {min_area_m2:g} m² in their tile, and are not scored"),
         ("Cut", f"{areas['truncated']:,} are cut by their tile's edge"),
-        (
-            "Area",
-            f"{areas['disagreeing']:,} of {areas['compared']:,} whole footprints differ from SpaceNet's own area "
-            f"(origarea) by more than {wording.percent(areas['tolerance'])}"
-            + (f"; the worst by {wording.percent(areas['worst'])}" if areas["worst"] is not None else ""),
-        ),
         ("Height", f"unknown for {int(buildings['height_m'].isna().sum()):,} footprints"),
     ]
+    if spacenet6:
+        differing = (
+            f"{areas['disagreeing']:,} of {areas['compared']:,} whole footprints differ from SpaceNet's own area "
+            f"(origarea) by more than {wording.percent(areas['tolerance'])}"
+            + (f"; the worst by {wording.percent(areas['worst'])}" if areas["worst"] is not None else "")
+        )
+        facts.insert(-1, ("Area", differing))
+    return facts
 
 
 def _label_facts(labels: Mapping[str, Any]) -> list[tuple[str, str]]:

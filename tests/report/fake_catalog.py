@@ -11,6 +11,8 @@ import numpy as np
 import pandas as pd
 import shapely
 
+from sspipe.data.spacenet6 import EO_BANDS, SAR_BANDS
+
 GEOMETRY = Path(__file__).parents[1] / "data" / "tile_geometry.csv.gz"
 SIDE_M = 450.0
 SAR_MEAN, SAR_STD = (28.6, 36.1, 33.8, 26.2), (8.4, 8.3, 8.3, 8.6)
@@ -30,7 +32,7 @@ def make_fake_catalog(root: Path, tiles: int | None = None, clean: bool = False)
     rng = np.random.default_rng(0)
     catalog = pd.read_csv(GEOMETRY).rename(columns={"image_id": "tile_id"}).head(tiles)
     catalog["strip"] = catalog["tile_id"].str.split("_tile_").str[0]
-    catalog["size_px"], catalog["pixel_m"] = 900, 0.5
+    catalog["size_px"], catalog["pixel_m"], catalog["epsg"] = 900, 0.5, 32631
     catalog["sar_no_data_fraction"] = rng.beta(0.3, 2, len(catalog))
     catalog["eo_no_data_fraction"] = catalog["sar_no_data_fraction"]
     catalog["building_count"] = rng.poisson(20, len(catalog)) if not clean else 1
@@ -105,8 +107,8 @@ def _report(catalog: pd.DataFrame, footprints: pd.DataFrame, clean: bool) -> dic
         "left_out": {"count": len(gone), "share": 0.016, "reasons": {"no EO image": len(gone)}, "tiles": gone},
         "other_files": [f"train/AOI_11_Rotterdam/SAR-Intensity/{n}.tif.aux.xml" for n in odd[:2]],
         "values": {
-            "sar": _values(SAR_MEAN, SAR_STD, 1e-5, 1, 100, odd[:2], [0, 100]),
-            "eo": _values((320, 340, 310, 580), (140, 120, 130, 330), 3, 16, 141, [], [0, 2250]),
+            "sar": _values(SAR_MEAN, SAR_STD, 1e-5, 1, 100, odd[:2], [0, 100], SAR_BANDS),
+            "eo": _values((320, 340, 310, 580), (140, 120, 130, 330), 3, 16, 141, [], [0, 2250], EO_BANDS),
         },
         "areas": {
             "truncated": 12,
@@ -148,6 +150,7 @@ def _values(
     bins: int,
     odd: list[str],
     expected: list[int],
+    names: tuple[str, ...],
 ) -> dict[str, Any]:
     middles = (np.arange(bins) + 0.5) * step
     bands = []
@@ -169,4 +172,6 @@ def _values(
         "expected": expected,
         "out_of_range": [{"tile_id": name, "count": 4, "min": -1.0, "max": 101.0} for name in odd],
         "empty_tiles": odd[:1],
+        "missing_tiles": [],
+        "band_names": names,
     }

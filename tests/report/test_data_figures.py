@@ -27,7 +27,8 @@ def catalog(tiles: int = 4) -> pd.DataFrame:
 
 def values(**changes):
     band = {"count": 10, "min": 0.5, "max": 2.5, "mean": 1.2, "std": 0.4, "histogram": [4, 5, 1, 0], **changes}
-    return {"bands": [band] * 4, "bin_width": 16}
+    names = ["red", "green", "blue", "near infrared"]
+    return {"bands": [band] * 4, "band_names": names, "bin_width": 16, "expected": [0, 2250]}
 
 
 def test_a_strip_is_the_union_of_its_tiles():
@@ -39,7 +40,7 @@ def test_a_strip_is_the_union_of_its_tiles():
 
 
 def test_shares_of_a_histogram_add_up_to_one_and_bins_stand_where_they_are():
-    table = data_tables.histogram_table("eo", values())
+    table = data_tables.histogram_table(values())
     red = table[table["band"] == "red"]
     assert red["left"].tolist() == [0, 16, 32, 48] and red["share"].sum() == 1
 
@@ -48,6 +49,18 @@ def test_only_sar_has_a_reference():
     sar, eo = (data_tables.band_table(name, values()) for name in ("sar", "eo"))
     assert sar["real_mean"].tolist() == [28.63, 36.10, 33.84, 26.21]
     assert sar["real_std"].tolist() == [8.41, 8.27, 8.32, 8.64] and eo["real_mean"].isna().all()
+
+
+def test_data_other_than_spacenet_6_have_no_reference_and_their_strips_no_day():
+    assert data_tables.band_table("sar", values(), spacenet6=False)["real_mean"].isna().all()
+    assert data_tables.strip_table(catalog().assign(strip="spring 2024"))["date"].tolist() == [""]
+
+
+def test_values_below_0_stand_left_of_it():
+    table = data_tables.histogram_table({**values(), "expected": [-40, 24]})
+    assert table["left"].iloc[0] == -40
+    figure = data_figures.values_figure(table, data_tables.band_table("eo", values()), "dB", WIDE_IN)
+    assert figure.axes[0].get_xlim()[0] == -40
 
 
 def test_the_map_has_a_panel_an_orientation_and_a_scale_in_km():
@@ -73,7 +86,7 @@ def test_every_footprint_is_in_the_histograms_of_size_and_height(width):
 
 def test_buildings_of_unknown_height_are_drawn_without():
     figure = data_figures.building_figure(pd.DataFrame({"area_m2": [100.0], "height_m": [np.nan]}), 20, WIDE_IN)
-    assert not figure.axes[1].patches
+    assert [axis.get_title(loc="left") for axis in figure.axes] == ["Area"]
 
 
 def test_outlines_that_are_equal_have_a_place_in_the_histogram():
@@ -85,7 +98,7 @@ def test_outlines_that_are_equal_have_a_place_in_the_histogram():
 @pytest.mark.parametrize("name", ["sar", "eo"])
 def test_values_of_empty_images_are_drawn_as_nothing(name, width):
     empty = values(count=0, min=None, max=None, mean=None, std=None, histogram=[0] * 4)
-    histogram, bands = data_tables.histogram_table(name, empty), data_tables.band_table(name, empty)
+    histogram, bands = data_tables.histogram_table(empty), data_tables.band_table(name, empty)
     assert "<svg" in svg_text(data_figures.values_figure(histogram, bands, "value", width))
 
 
