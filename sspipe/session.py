@@ -50,6 +50,28 @@ def _plain(name: str) -> str:
     return name.removesuffix("_mb").removesuffix("_mib")
 
 
+def going_on(results: Path, profile: Path | None) -> list[str]:
+    """What is said when Snakemake ends, by Ctrl-C for one, while trainings go on in Slurm: which, and how to end them.
+
+    Args:
+        results: `results/{experiment}`.
+        profile: folder that `--profile` named.
+    """
+    jobs = {}
+    for path in sorted(results.glob("train/*/*/seed*/slurm/job.json")):
+        known = read_json(path)
+        if known.get("job_id") and known.get("ended") is None:
+            jobs[str(path.parents[1].relative_to(results / "train"))] = known["job_id"]
+    if not jobs:
+        return []
+    command = "python -m sspipe cancel" + (f" --profile {profile}" if profile else "")
+    return [
+        "Trainings go on in Slurm, and the same command attaches to them:",
+        *(f"  {job}  {run}" for run, job in jobs.items()),
+        f"To end them: {command} --all, or {command} {next(iter(jobs))} for one",
+    ]
+
+
 class Session:
     """One Snakemake at work on one experiment under Slurm; it holds the experiment's lock until the process ends.
 

@@ -2,13 +2,14 @@
 
 import os
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from snakemake.resources import Resources
 
 from sspipe.errors import UserError
 from sspipe.files import read_json
-from sspipe.session import Session, keep_set_resources
+from sspipe.session import Session, going_on, keep_set_resources
 from sspipe.train.submission import (
     Rank,
     Request,
@@ -136,6 +137,20 @@ def test_two_snakemakes_do_not_work_on_one_experiment(tmp_path):
         Session(tmp_path / "slurm", "two")
     assert read_json(tmp_path / "slurm/snakemake.json") == {"runs": ["one"]}
     assert first is not None  # kept until here
+
+
+def test_whoever_ends_snakemake_is_told_what_goes_on_and_how_to_end_it(tmp_path):
+    assert going_on(tmp_path, None) == []
+    for name, job, ended in (("a/seed0", "7", None), ("a/seed1", "8", "COMPLETED"), ("b/seed0", None, None)):
+        folder = tmp_path / "train/spatial" / name / "slurm"
+        submission = new_submission(name, "0", ["train"], REQUEST)
+        replace(submission, job_id=job, ended=ended).write(folder)
+    told = going_on(tmp_path, Path("profiles/slurm"))
+    assert told[1:] == [
+        "  7  spatial/a/seed0",
+        "To end them: python -m sspipe cancel --profile profiles/slurm --all, or "
+        "python -m sspipe cancel --profile profiles/slurm spatial/a/seed0 for one",
+    ]
 
 
 def test_ranks_meet_at_the_port_that_the_first_one_found(tmp_path):

@@ -181,7 +181,15 @@ def test_what_is_killed_on_the_login_node_is_attached_to_again(cluster, night):
         wait_until(lambda: told in run.log.read_text(), "a word of good-bye", night, third)
         assert f"scancel {job}" in run.log.read_text()
         wait_until(lambda: attached(3), "the third launcher to follow", night, third)
-    night.finish(third)
+
+        # Ctrl-C of everything: the terminal says it too.
+        os.killpg(third.pid, signal.SIGINT)
+        assert third.wait() != 0
+        told = (night.folder / "night.log").read_text()
+        assert f"  {job}  {run.name}\nTo end them: python -m sspipe cancel --profile profiles/slurm --all" in told
+        fourth = night.start(run.target)
+        wait_until(lambda: attached(4), "the fourth launcher", night, fourth)
+    night.finish(fourth)
 
     assert run.job == job
     assert jobs_in_accounting(cluster) - before == {job}
@@ -243,6 +251,10 @@ def test_failures_are_told_and_stop_nothing_else(cluster, night):
     cluster.run("scancel", cancelled.job)
     night.finish(process, status=1)
     assert sound.record()["ranks"] == RANKS
+    terminal = (night.folder / "night.log").read_text()
+    for run in (diverging, cancelled):
+        assert f"Error in rule train\n  results/tiny/logs/train/{run.name}.log ends with\n" in terminal
+    assert "not finite" in terminal and "MissingOutputException" not in terminal
     assert "not finite" in diverging.log.read_text() and "Traceback" in diverging.log.read_text()
     assert f"Slurm job {cancelled.job} was cancelled (by 0)" in cancelled.log.read_text()
     assert "the same command goes on from the last checkpoint" in cancelled.log.read_text()
