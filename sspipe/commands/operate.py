@@ -1,4 +1,4 @@
-"""What an operator asks: plan, preflight, status, cancel, efficiency, follow."""
+"""Before, during and after a run."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Scores."""
+"""Scores, of runs and of any two CSVs."""
 
 from __future__ import annotations
 
