@@ -69,6 +69,19 @@ def test_a_link_leads_somewhere(link):
         assert anchor in READ[target].anchors, f"{link.where}: no heading #{anchor} in {name}"
 
 
+FILES = sorted({
+    (found[0].rstrip("."), path)
+    for path in PAGES
+    for found in re.finditer(r"(?<![\w{/.-])(?:docs|sspipe|rules|profiles|envs|tests)/[\w./-]*\w", path.read_text())
+})  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "page"), FILES, ids=[f"{page.relative_to(ROOT)}: {name}" for name, page in FILES])
+def test_a_file_that_is_named_in_the_text_is_there(name, page):
+    """Also without backticks."""
+    assert (ROOT / name).exists(), f"{page}: no {name}"
+
+
 def test_every_picture_says_what_is_on_it_and_is_small():
     text = (ROOT / "README.md").read_text()
     alts = [*re.findall(r"!\[([^\]]*)\]\(", text), *re.findall(r'<img [^>]*alt="([^"]*)"', text)]
