@@ -115,6 +115,7 @@ rule compare_variants:
         probabilities=runs(f"{ROOT}/predict/{RUN}/probabilities.npy"),
         looks=maps_with_all(".looks.json"),
         tunings=runs(f"{ROOT}/predict/{RUN}/polygons.json"),
+        cards=runs(f"{ROOT}/train/{RUN}/README.md"),  # which the page links to
         efficiency=f"{ROOT}/report/efficiency.csv",
         leakages=expand(f"{ROOT}/splits/{{split}}.leakage.json", split=CONFIG.splits),
         splits=expand(f"{ROOT}/splits/{{split}}.parquet", split=CONFIG.splits),
@@ -153,7 +154,7 @@ rule compare_variants:
         " --scores {input.scores:q} --probabilities {input.probabilities:q} --leakages {input.leakages:q}"
         " --comparisons {input.comparisons:q} --looks {input.looks:q} --tunings {input.tunings:q} --efficiency {input.efficiency:q}"
         " --splits {input.splits:q} --catalog {input.catalog:q} --catalog-report {input.catalog_report:q}"
-        " --raw {params.raw:q} --footprints {input.footprints:q} --settings {params.settings:q}"
+        " --raw {params.raw:q} --manifest {input.raw:q} --footprints {input.footprints:q} --settings {params.settings:q}"
         " --title {params.title:q} --panels {params.panels} {params.synthetic}"
         " --interior-threshold {params.interior_threshold} --out {output.page:q} --out-figures {output.figures:q}"
         " > {log:q} 2>&1"

@@ -54,6 +54,7 @@ def add(stage: StageAdder) -> None:
     path(sub, "--catalog", "catalog.parquet")
     path(sub, "--catalog-report", "catalog.json")
     path(sub, "--raw", "unpacked folder")
+    path(sub, "--manifest", "raw.json: what the archive held")
     path(sub, "--footprints", "footprints.parquet")
     sub.add_argument("--settings", required=True, help="JSON text of the whole resolved configuration")
     sub.add_argument("--title", required=True)

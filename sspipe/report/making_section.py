@@ -1,4 +1,4 @@
-"""The section "How it was made": data, software, machines, and what was not done."""
+"""The section "How it was made": data, splits, machines, cost, settings, what failed, and what was not done."""
 
 from __future__ import annotations
 
@@ -8,8 +8,12 @@ from typing import Any
 
 import yaml
 
-from sspipe.operate.efficiency import HEADER, cells, read_csv
-from sspipe.report import comparison, wording
+from sspipe.files import read_json
+from sspipe.operate.efficiency import HEADER, Row, cells, read_csv
+from sspipe.report import comparison, making_facts, wording
+from sspipe.report.attempts import read_attempts
+from sspipe.report.describe import CARD, ITEM
+from sspipe.report.links import relative
 from sspipe.report.looks_section import tuning_rows
 from sspipe.report.results import Results
 from sspipe.report.section import Section
@@ -17,77 +21,68 @@ from sspipe.report.section import Section
 # Rows of a table of problems that a reader may still look through.
 MAX_PROBLEMS = 200
 MAX_ABSENT = 20
+# What a variant is called, which is not how it was trained.
+NAMES = {"title", "paper_row"}
 
 
-def making_section(results: Results, efficiency: Path | None, tunings: Sequence[Path]) -> Section:
+def making_section(
+    results: Results,
+    *,
+    trains: Sequence[Path],
+    scores: Sequence[Path],
+    manifest: Path,
+    efficiency: Path | None,
+    tunings: Sequence[Path],
+    source: str,
+    page: Path,
+) -> Section:
     """Gathers what the page says about how the experiment was made.
 
     Args:
         results: of the experiment.
+        trains: train.json of each run; train.log, the model card and the STAC item may lie beside it.
+        scores: scores.json of each run; solaris.json may lie beside it.
+        manifest: raw.json, what the archive held.
         efficiency: efficiency.csv; None leaves its table out.
         tunings: polygons.json of each run: how its footprints are made.
+        source: archive.source, or `synthetic` where the data are generated.
+        page: the page, for links.
     """
     problems = results.data["footprints"]["problems"]
+    rows = [] if efficiency is None else read_csv(efficiency)
     content = {
-        "data_facts": _data_facts(results.data),
+        "data_facts": making_facts.data_facts(results, read_json(manifest), source),
         "problems": problems[:MAX_PROBLEMS],
         "problem_count": len(problems),
-        "machine_facts": _machine_facts(results.trains),
-        "trainings": _trainings(results),
+        "splits": making_facts.split_rows(results),
+        "machine_facts": making_facts.machine_facts(results.trains),
+        "trainings": _trainings(results, trains, page),
+        "cost_facts": making_facts.cost_facts(results.trains, rows),
         "efficiency_header": [words[:1].upper() + words[1:] for words in HEADER],
-        "efficiency": [] if efficiency is None else [cells(row) for row in read_csv(efficiency)],
-        "settings": yaml.safe_dump(results.settings, sort_keys=False, allow_unicode=True, width=100),
-        "not_done": _not_done(results),
+        "efficiency": [cells(row) for row in rows],
+        "settings": _as_yaml(results.settings),
+        "variants": _variant_settings(results.trains),
         "tunings": tuning_rows(tunings),
+        "failure_facts": _failure_facts(results, rows, scores),
+        "attempts": _attempt_rows(trains),
+        "not_done": _not_done(results),
     }
     return Section("made", "How it was made", "How it was made", "making.html.jinja", content)
 
 
-def _data_facts(data: Mapping[str, Any]) -> list[tuple[str, str]]:
-    footprints = data["footprints"]
-    turned = data["orientation"]
-    return [
-        ("Tiles", f"{data['tiles']:,} from {data['strips']:,} flight strips"),
-        ("Orientation", f"{turned.get('0', 0):,} tiles seen from the north, {turned.get('1', 0):,} from the south"),
-        ("No-data", f"{wording.percent(data['no_data_fraction'])} of radar pixels on average"),
-        ("Buildings", f"{data['buildings']:,} footprints over all tiles (a building on several tiles counts on each)"),
-        (
-            "Footprints",
-            f"{footprints['kept']:,} as they were, {footprints['repaired']:,} repaired, "
-            f"{footprints['skipped']:,} skipped",
-        ),
-    ]
+def _as_yaml(content: Any) -> str:
+    return yaml.safe_dump(content, sort_keys=False, allow_unicode=True, width=100)
 
 
-def _machine_facts(trains: list[dict[str, Any]]) -> list[tuple[str, str]]:
-    def distinct(values: list[Any]) -> str:
-        words = sorted({str(value) for value in values if value})
-        return wording.listed(words, most=6) if words else "not recorded"
-
-    versions: dict[str, list[Any]] = {}
-    for record in trains:
-        for name, version in record["versions"].items():
-            versions.setdefault(name, []).append(version)
-    return [
-        ("Versions", ", ".join(f"{name} {distinct(found)}" for name, found in sorted(versions.items()))),
-        ("Commit", distinct([record["commit"] for record in trains])),
-        ("Device", distinct([record["device"] for record in trains])),
-        ("Trainings", f"{len(trains)}, {wording.time(sum(record['seconds'] for record in trains))} in all"),
-        ("Dates", f"{_minute(min(r['started'] for r in trains))} to {_minute(max(r['finished'] for r in trains))}"),
-    ]
-
-
-def _minute(moment: str) -> str:
-    """An ISO 8601 moment without seconds and zone."""
-    return moment[:16].replace("T", " ")
-
-
-def _trainings(results: Results) -> list[dict[str, Any]]:
+def _trainings(results: Results, trains: Sequence[Path], page: Path) -> list[dict[str, Any]]:
     rows = []
-    by_run = {(record["split"], record["variant"], record["seed"]): record for record in results.trains}
+    by_run = {
+        (record["split"], record["variant"], record["seed"]): (record, Path(path).parent)
+        for record, path in zip(results.trains, trains, strict=True)
+    }
     for run in results.runs[["split", "variant", "seed"]].itertuples(index=False):
-        record = by_run[tuple(run)]
-        best = record["best"]
+        record, folder = by_run[tuple(run)]
+        best, described = record["best"], ((CARD, "card"), (ITEM, "STAC"))
         rows.append(
             {
                 "folder": f"train/{run.split}/{run.variant}/seed{run.seed}",
@@ -95,10 +90,74 @@ def _trainings(results: Results) -> list[dict[str, Any]]:
                 "epoch": f"{best['epoch']} of stage {best['stage']}",
                 "iou": best["validation_iou"],
                 "seconds": record["seconds"],
+                "gpu_hours": (record.get("gpu_seconds") or 0) / 3600 or None,
                 "device": record["device"],
-                "finished": _minute(record["finished"]),
+                "precision": record.get("precision", wording.NONE),
+                "restarts": record.get("restarts", wording.NONE),
+                "finished": making_facts.minute(record["finished"]),
+                "links": [
+                    (words, relative(folder / name, page)) for name, words in described if (folder / name).is_file()
+                ],
             }
         )
+    return rows
+
+
+def _variant_settings(trains: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Each variant with the settings that it was trained with; with several, if its trainings differ in them."""
+    found: dict[tuple[str, str], list[str]] = {}
+    for record in trains:
+        settings = {key: value for key, value in record["settings"].items() if key not in NAMES}
+        run = f"{record['split']}/seed{record['seed']}"
+        found.setdefault((record["variant"], _as_yaml(settings)), []).append(run)
+    variants = [variant for variant, _ in found]
+    return [
+        {
+            "variant": variant,
+            "settings": settings,
+            "runs": wording.listed(runs, MAX_ABSENT) if variants.count(variant) > 1 else "",
+        }
+        for (variant, settings), runs in found.items()
+    ]
+
+
+def _failure_facts(results: Results, rows: Sequence[Row], scores: Sequence[Path]) -> list[tuple[str, str]]:
+    trainings = [row for row in rows if row.what.startswith("train/")]
+    restarts = {row.what: row.restarts for row in trainings if row.restarts}
+    again = (
+        f"{sum(restarts.values())} of {wording.listed(sorted(restarts))}"
+        if restarts
+        else "none: every training ran from its beginning to its end"
+    )
+    checks = [read_json(path) for path in (Path(path).with_name("solaris.json") for path in scores) if path.is_file()]
+    versions = wording.listed(sorted({check["version"] for check in checks})) if checks else ""
+    agreement = (
+        f"solaris {versions}, run as it is, counts the same TP, FP and FN on every test tile of {len(checks)} of "
+        f"{len(scores)} runs (a run of which it did not would have stopped)"
+        if checks
+        else "not run"
+    )
+    footprints = results.data["footprints"]
+    facts = [("Trainings resumed", again)] if trainings else []
+    return [
+        *facts,
+        ("Footprints skipped", f"{footprints['skipped']:,}; {footprints['repaired']:,} were repaired"),
+        ("Reference evaluator", agreement),
+        (
+            "Other steps",
+            "a step that failed left nothing half-written and was run again as a whole; logs/ has its last attempt",
+        ),
+    ]
+
+
+def _attempt_rows(trains: Sequence[Path]) -> list[dict[str, Any]]:
+    """Trainings of which an attempt failed or was ended, by their train.log."""
+    rows = []
+    for path in trains:
+        attempts = read_attempts(Path(path).with_name("train.log"))
+        if attempts is not None and (attempts.begun > 1 or attempts.ends):
+            folder = "/".join(Path(path).parent.parts[-4:])
+            rows.append({"folder": folder, "count": attempts.begun, "ends": attempts.ends})
     return rows
 
 

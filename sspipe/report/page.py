@@ -62,6 +62,7 @@ def compare_variants(
     catalog: Path,
     catalog_report: Path,
     raw: Path,
+    manifest: Path,
     footprints: Path,
     probabilities: Sequence[Path],
     looks: Sequence[Path] = (),
@@ -90,6 +91,7 @@ def compare_variants(
         catalog: one row per tile.
         catalog_report: catalog.json, counts and problems.
         raw: folder that the catalog's paths are relative to.
+        manifest: raw.json, what the archive held.
         footprints: all footprints, EPSG:32631.
         probabilities: probabilities.npy of each run; its JSON lies beside it.
         looks: looks.json of each run's map; none where the maps were left out.
@@ -123,6 +125,7 @@ def compare_variants(
     kinds = {split: results.kind(split) for split in results.splits}
     gaps = comparison.leak_gaps(table[table["seeds"] > 0], kinds)
     files = links.run_links(out, trains, scores, probabilities, looks)
+    source = "synthetic" if synthetic else results.config.archive.source
     with whole_folder(Path(out_figures)) as folder:
         table.to_csv(folder / "table_1.csv", index=False, lineterminator="\n")
         say("drawing figures")
@@ -133,13 +136,22 @@ def compare_variants(
             learning_section(results, folder),
             looks_section(results, looks),
             leakage_section(results, folder),
-            making_section(results, efficiency, tunings),
+            making_section(
+                results,
+                trains=trains,
+                scores=scores,
+                manifest=manifest,
+                efficiency=efficiency,
+                tunings=tunings,
+                source=source,
+                page=out,
+            ),
         ]
         context = {
             "title": title,
             "synthetic": synthetic,
             "sections": [section for section in sections if section is not None],
-            "credit": credit("synthetic" if synthetic else results.config.archive.source).sentence,
+            "credit": credit(source).sentence,
             "tile_count": results.data["tiles"],
             "variant_count": table["variant"].nunique(),
             "split_count": table["split"].nunique(),

@@ -85,6 +85,7 @@ def make_fake_results(
         "catalog": root / "catalog.parquet",
         "catalog_report": root / "catalog.json",
         "raw": root / "raw",
+        "manifest": root / "raw.json",
         "footprints": root / "footprints.parquet",
         "settings": config.model_dump_json(),
         "title": "Buildings from radar, a small test",
@@ -169,6 +170,7 @@ def _write_scene(root: Path, size_px: int, count: int) -> tuple[pd.DataFrame, gp
         "footprints": {"kept": len(footprints), "repaired": 1, "skipped": 0, "problems": problems},
     }
     (root / "catalog.json").write_text(json.dumps(report))
+    (root / "raw.json").write_text(json.dumps({"bytes": 41_874_641_730, "sha256": "ab" * 32}))
     return catalog, footprints
 
 
@@ -299,6 +301,10 @@ class _Run:
             "tiles": {"train": 6, "validation": 2},
             "best": {key: best[key] for key in ("stage", "epoch", "validation_iou")},
             "seconds": 2.5 * len(lines) + self.seed,
+            "gpu_seconds": 0.0,
+            "restarts": 0,
+            "ranks": 1,
+            "precision": "fp32",
             "device": "cpu",
             "versions": {"python": "3.11.2", "torch": "2.13.0", "sspipe": "0.1.0"},
             "commit": "0123abc",
@@ -306,6 +312,10 @@ class _Run:
             "finished": "2026-01-01T10:05:00+00:00",
         }
         (folder / "train.json").write_text(json.dumps(record))
+        again = ["Slurm job 7 ended as NODE_FAIL: going on from epoch 2"] if self.seed else []
+        begins = f"{self.split}/{self.variant} seed {self.seed}: sspipe 0.1.0, commit 0123abc, settings 1b10; no job; cpu"
+        lines = [line for other in (*again, "done") for line in (begins, other)]
+        (folder / "train.log").write_text("".join(f"10:00:00 {line}\n" for line in lines))
         return folder / "train.json"
 
     def write_predictions(
