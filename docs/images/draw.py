@@ -17,10 +17,12 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from PIL import Image
+from rasterio.transform import from_origin
 
 from sspipe.files import read_json
 from sspipe.report import imagery, style
-from sspipe.report.figures import f1_figure
+from sspipe.report.score_figures import f1_figure
+from sspipe.score.pixels import building_mask
 
 SPLIT = "spatial"
 VARIANTS = {"unet16_finetune": "UNet16, fine-tuned", "ss_rsc_shared": "shared space, RSC"}
@@ -56,7 +58,8 @@ def tile_pictures(results: Path, tile: pd.Series, name: str) -> dict[str, np.nda
     """The pictures of one tile by what stands on them, each (H, W, 3) uint8, north up."""
     footprints = gpd.read_parquet(results / "footprints.parquet", columns=["tile_id", "geometry"])
     outlines = footprints.geometry[footprints["tile_id"] == name]
-    truth = imagery.truth_mask(outlines, tile["easting_m"], tile["northing_m"], int(tile["size_px"]), tile["pixel_m"])
+    grid = from_origin(tile["easting_m"], tile["northing_m"], tile["pixel_m"], tile["pixel_m"])
+    truth = building_mask(outlines, grid, int(tile["size_px"]))
     pictures = {
         "optical: in training only": imagery.optical_picture(imagery.read_tile(results / "raw" / tile["eo_path"])),
         "radar: all it gets": imagery.radar_picture(imagery.read_tile(results / "raw" / tile["sar_path"])),
