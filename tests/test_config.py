@@ -176,3 +176,43 @@ def test_a_setting_that_a_split_has_no_use_for_is_refused(content, settings, tol
     content["splits"]["mine"] = settings
     message = message_of(content)
     assert told in message and "splits.mine" in message
+
+
+@pytest.fixture()
+def own(content):
+    """The configuration of tiles of one's own."""
+    content["archive"] |= {"source": "table", "path": "tiles.csv"}
+    return content
+
+
+def test_own_tiles_have_their_own_bands_and_crs(own):
+    own["tiles"] |= {"epsg": 32633, "sar_bands": ["VV", "VH"], "eo_bands": ["red", "green", "blue"]}
+    tiles = load_config(own).tiles
+    assert (tiles.epsg, tiles.sar_bands, len(tiles.eo_bands)) == (32633, ("VV", "VH"), 3)
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "told"),
+    [
+        ("sar_bands", 2, "tiles.sar_bands: must name the bands, 2 of them, such as [VV, VH]"),
+        ("sar_bands", ["VV", "VV"], "tiles.sar_bands: names a band twice"),
+        ("eo_bands", [], "tiles.eo_bands"),
+        ("sar_range", [5, 5], "tiles.sar_range: must name the lowest first"),
+        ("epsg", "EPSG:32633", "tiles.epsg"),
+    ],
+)
+def test_a_form_that_own_tiles_cannot_have_is_told(own, key, value, told):
+    own["tiles"][key] = value
+    assert told in message_of(own)
+
+
+def test_own_tiles_need_a_table(own):
+    own["archive"]["path"] = None
+    assert "source is `table`, so `archive.path` must name the table of tiles" in message_of(own)
+
+
+@pytest.mark.parametrize(("key", "value"), [("epsg", 32633), ("sar_bands", ["VV", "VH"]), ("eo_range", [0, 255])])
+def test_spacenet_6_cannot_be_given_another_form(content, key, value):
+    content["tiles"][key] = value
+    message = message_of(content)
+    assert f"tiles.{key}: is " in message and "only tiles of your own (archive.source: table)" in message

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 import rasterio
 import shapely
-from rasterio.errors import RasterioError
+from rasterio.errors import CRSError, RasterioError
 from shapely.geometry import mapping
 
 from sspipe.data import own_data
@@ -87,10 +87,8 @@ def _refuse_unit(epsg: int) -> None:
     """Pixel sizes, areas and distances are in metres, so degrees would make nonsense of all of them."""
     try:
         crs = rasterio.crs.CRS.from_epsg(epsg)
-    except RasterioError:
-        raise UserError(
-            f"tiles.epsg is {epsg}, which is no CRS of the EPSG's; give the code of the tiles' CRS"
-        ) from None
+    except CRSError:
+        raise UserError(f"tiles.epsg is {epsg}, which is no CRS of EPSG's; give the code of the tiles' CRS") from None
     if not crs.is_projected or crs.linear_units_factor[1] != 1.0:
         raise UserError(
             f"tiles.epsg is {epsg}, whose unit is not the metre; reproject images and footprints to the UTM zone of "

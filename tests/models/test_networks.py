@@ -5,8 +5,8 @@ import torch
 from safetensors.torch import save_file
 
 from sspipe.errors import UserError
-from sspipe.models.build import build_network, count_parameters
-from sspipe.variants import Model, Skips
+from sspipe.models.build import build_network, count_parameters, input_bands
+from sspipe.variants import Model, Skips, Variant
 
 SMALL = {"width": 0.0625}
 
@@ -169,3 +169,39 @@ def test_vgg16_weights_that_are_missing_or_do_not_fit_are_named(vgg16_file, tmp_
     (tmp_path / "text.pth").write_text("not weights")
     with pytest.raises(UserError, match=r"text\.pth"):
         build_network(Model(vgg16_weights=tmp_path / "text.pth"), seed=0)
+
+
+@pytest.mark.parametrize("blocks", [0, 2])
+def test_a_shared_space_takes_views_of_as_many_bands_as_they_have(blocks):
+    network = build_network(Model(private_blocks=blocks, **SMALL), seed=0, bands={"sar": 2, "eo": 3}).eval()
+    sar, eo = torch.rand(2, 2, 64, 64), torch.rand(2, 3, 64, 64)
+    both = network({"sar": sar, "eo": eo})
+    assert both["sar"].shape == both["eo"].shape == (2, 2, 64, 64)
+    assert torch.allclose(network({"sar": sar})["sar"], both["sar"], atol=1e-5)
+
+
+def test_one_encoder_serves_views_of_different_counts_and_a_band_of_0_changes_nothing():
+    network = build_network(Model(kind="unet16", **SMALL), seed=0, bands={"sar": 2, "eo": 3}).eval()
+    sar = torch.rand(1, 2, 64, 64)
+    widened = torch.cat([sar, torch.zeros(1, 1, 64, 64)], dim=1)
+    assert torch.equal(network({"sar": sar})["sar"], network({"sar": widened})["sar"])
+    assert network({"eo": torch.rand(1, 3, 64, 64)})["eo"].shape == (1, 2, 64, 64)
+
+
+def test_a_network_is_as_wide_as_the_views_that_its_stages_train_on():
+    statistics = {"views": {"sar": {"mean": [0.0] * 2}, "eo": {"mean": [0.0] * 3}}}
+    stages = {"alone": [{"views": ["sar"], "epochs": 1}], "both": [{"views": [v], "epochs": 1} for v in ("eo", "sar")]}
+    variants = {name: Variant(model=Model(kind="unet16"), stages=value) for name, value in stages.items()}
+    assert input_bands(variants["alone"], statistics) == {"sar": 2}
+    assert input_bands(variants["both"], statistics) == {"sar": 2, "eo": 3}
+    shared = Variant(model=Model(), stages=[{"views": ["sar"], "epochs": 1}])
+    assert input_bands(shared, statistics) == {"sar": 2, "eo": 3}  # it has an encoder for each
+
+
+@pytest.mark.parametrize("bands", [1, 2, 3, 4, 6])
+def test_the_weights_of_vgg16_keep_their_sum_for_any_number_of_bands(vgg16_file, bands):
+    path, weights = vgg16_file
+    network = build_network(Model(kind="unet16", vgg16_weights=path), seed=0, bands={"sar": bands})
+    first = network.encoders()[0][0][0][0].weight
+    assert first.shape[1] == bands
+    assert torch.allclose(first.sum(dim=1), weights["features.0.weight"].sum(dim=1), atol=1e-4)

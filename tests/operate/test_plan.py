@@ -201,3 +201,19 @@ def test_the_papers_archive_and_pack_have_the_sizes_that_are_known():
     assert sizes["archive"] == 41_874_641_730
     assert sizes["raw"] == pytest.approx(66.1e9, rel=0.01)
     assert sizes["pack"] == pytest.approx(64.2e9, rel=0.01)
+
+
+def test_own_tiles_are_counted_by_their_table_and_take_no_room_of_their_own(tmp_path):
+    content = yaml.safe_load((ROOT / "config.yaml").read_text())
+    table = tmp_path / "tiles.csv"
+    table.write_text("tile_id,sar_path\n" + "".join(f"{number},x.tif\n" for number in range(50)))
+    content |= {"results": str(tmp_path), "archive": {"source": "table", "path": str(table)}}
+    content["tiles"] |= {"sar_bands": ["VV", "VH"], "eo_bands": ["red", "green", "blue"]}
+    config = load_config(content)
+    assert work.tile_count(config) == 50
+    lines = {line.what: line.bytes for line in disk.space(config, [("random", "ss_rsc", 0)], 1)}
+    assert lines["pack"] == 50 * (2 * 2 + 3 * 2 + 2) * 1024**2
+    assert "archive" not in lines and "raw" not in lines
+    bands = work.bands_of(config)
+    three, four = (work.parameters(config.variants["ss_rsc"], each) for each in (bands, (("sar", 4), ("eo", 4))))
+    assert four - three == (2 + 1) * 64 * 9  # first layers of both encoders

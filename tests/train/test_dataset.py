@@ -86,3 +86,24 @@ def test_an_array_of_another_form_is_refused(packed, tmp_path, array, told):
     np.save(tmp_path / "0" / "sar.npy", array)
     with pytest.raises(UserError, match=rf"sar\.npy: .*{told}"):
         PackedTiles([written_anew(tmp_path / "0")], packed.tile_ids[:2]).row(0, "sar")
+
+
+def test_shards_of_different_bands_are_refused(packed, tmp_path):
+    for shard in "01":
+        shutil.copytree(packed.root / "pack" / shard, tmp_path / shard)
+    np.save(tmp_path / "1" / "sar.npy", np.zeros((8, 2, 64, 64), np.float16))
+    manifests = [tmp_path / "0" / "manifest.json", written_anew(tmp_path / "1")]
+    tiles = PackedTiles(manifests, packed.tile_ids)
+    assert tiles.channels("sar") == 4 and tiles.channels("masks") == 2
+    with pytest.raises(UserError, match=r"1/sar\.npy: float16 of shape \(8, 2, 64, 64\), expected float16 of shape"):
+        tiles.open_all(["sar"])
+
+
+def test_a_subset_with_eo_leaves_the_tiles_without_an_image_out(tmp_path):
+    table = pd.DataFrame({"tile_id": ["a", "b", "c"], "subset": "train", "has_eo": [True, False, True]})
+    table.to_parquet(tmp_path / "split.parquet")
+    assert read_subset(tmp_path / "split.parquet", "train") == ["a", "b", "c"]
+    assert read_subset(tmp_path / "split.parquet", "train", with_eo=True) == ["a", "c"]
+    table.assign(has_eo=False).to_parquet(tmp_path / "split.parquet")
+    with pytest.raises(UserError, match="none of its 3 train tiles has an EO image"):
+        read_subset(tmp_path / "split.parquet", "train", with_eo=True)
