@@ -13,7 +13,8 @@ import fcntl
 import os
 import socket
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -101,11 +102,14 @@ class Session:
         os.ftruncate(self._handle, 0)
         os.pwrite(self._handle, f"Snakemake, process {os.getpid()} on {socket.gethostname()},".encode(), 0)
         record = folder / "snakemake.json"
-        before: Sequence[str] = read_json(record)["runs"] if record.exists() else ()
-        write_json(record, {"runs": [*before, run_id]})  # first: should this process be killed while it cleans up
-        for run in before:
+        known: dict[str, Any] = read_json(record) if record.exists() else {"runs": []}
+        # The accounting is asked for the jobs of all of them; it knows local time alone.
+        sessions = {**known.get("sessions", {}), run_id: datetime.now().isoformat(timespec="seconds")}
+        # First: should this process be killed while it cleans up.
+        write_json(record, {"runs": [*known["runs"], run_id], "sessions": sessions})
+        for run in known["runs"]:
             _end_jobs_of(run)
-        write_json(record, {"runs": [run_id]})
+        write_json(record, {"runs": [run_id], "sessions": sessions})
 
 
 def _end_jobs_of(run_id: str) -> None:

@@ -8,7 +8,6 @@ import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
-from datetime import datetime
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -16,51 +15,14 @@ from typing import Any
 from sspipe.errors import UserError
 from sspipe.files import read_json, whole_file
 from sspipe.log import say, warn
-from sspipe.operate.profile import mebibytes, read_config, read_profile
-from sspipe.operate.site import slurm_minutes
+from sspipe.operate.accounting import Attempt, accounting_command, executor_command, parse_accounting
+from sspipe.operate.profile import read_config, read_profile
 from sspipe.operate.text import columns, hours
 from sspipe.slurm import SlurmAwayError, call
 
 # Of what people read; in brackets what was asked for, or held.
 HEADER = ("what", "jobs", "time (limit)", "GiB (asked)", "cores busy", "GPU-h (held)", "restarts", "queued")
-_FIELDS = (
-    *("JobIDRaw", "JobName", "State", "Submit", "Start", "End", "ElapsedRaw", "TimelimitRaw", "ReqMem", "AllocTRES"),
-    *("TotalCPU", "MaxRSS", "TRESUsageInTot"),
-)
 JOULES_PER_KWH = 3.6e6
-# Slurm's word for "no value" in 32 bits; 64 bits have a larger one.
-_NO_ENERGY_J = 2**32 - 2
-
-
-@dataclass(frozen=True)
-class Attempt:
-    """One attempt of a Slurm job: a requeued job has several.
-
-    Attributes:
-        job: its number.
-        state: how it ended, or is.
-        queued_s: from its submission or requeue to its start.
-        used_s: that it ran.
-        limit_s: walltime; None: none.
-        memory_mb: asked for.
-        used_mb: the most that a step's tasks had together; None before it was measured.
-        cpus: that it had.
-        cpu_s: that they worked.
-        gpus: that it had.
-        energy_j: that its node took meanwhile; None where the site does not measure it.
-    """
-
-    job: str
-    state: str
-    queued_s: float
-    used_s: float
-    limit_s: float | None
-    memory_mb: float | None
-    used_mb: float | None
-    cpus: int
-    cpu_s: float
-    gpus: int
-    energy_j: float | None = None
 
 
 @dataclass(frozen=True)
@@ -138,9 +100,9 @@ def measured(folder: Path) -> list[Row]:
     """Every training of an experiment that has begun, and every rule that was measured."""
     runs = [path for path in sorted(folder.glob("train/*/*/seed*")) if path.is_dir()]
     ids = {path: job for path in runs if (job := _job_id(path)) is not None}
-    attempts = _accounting(sorted(ids.values()))
+    attempts = _accounting(accounting_command(sorted(ids.values()))) if ids else {}
     trainings = [training_row(path, folder, attempts.get(ids.get(path, ""), [])) for path in runs]
-    return [row for row in trainings if row is not None] + rule_rows(folder / "benchmarks")
+    return [row for row in trainings if row is not None] + rule_rows(folder / "benchmarks", _jobs_of_rules(folder))
 
 
 def training_row(path: Path, folder: Path, attempts: Sequence[Attempt]) -> Row | None:
@@ -162,71 +124,40 @@ def training_row(path: Path, folder: Path, attempts: Sequence[Attempt]) -> Row |
         # Snakemake measured the training itself; under Slurm it measures the launcher alone.
         by_snakemake = _benchmark_row(row.what, 1, _lines(folder / "benchmarks" / f"{row.what}.tsv"))
         return replace(row, used_mb=row.used_mb or by_snakemake.used_mb, cpu_share=by_snakemake.cpu_share)
-    last = attempts[-1]
-    worked, held = sum(each.cpu_s for each in attempts), sum(each.cpus * each.used_s for each in attempts)
-    peaks = [each.used_mb for each in attempts if each.used_mb]
     return replace(
-        row,
-        requested_s=last.limit_s,
+        _with_accounting(row, attempts),
         used_s=sum(each.used_s for each in attempts),
-        requested_mb=last.memory_mb,
-        used_mb=max(peaks) if peaks else row.used_mb,
-        cpus=last.cpus,
-        cpu_share=worked / held if held else None,
-        gpu_hours_requested=sum(each.gpus * each.used_s for each in attempts) / 3600 if last.gpus else None,
         restarts=max(len(attempts) - 1, row.restarts or 0),
-        queued_s=sum(each.queued_s for each in attempts),
         energy_j=_sum_if_all_known(each.energy_j for each in attempts),
     )
 
 
-def rule_rows(benchmarks: Path) -> list[Row]:
-    """One row a rule, from Snakemake's benchmark files; trainings have rows of their own."""
-    rules: dict[str, list[dict[str, str]]] = {}
+def rule_rows(benchmarks: Path, jobs: Mapping[str, Sequence[Sequence[Attempt]]]) -> list[Row]:
+    """One row a rule; trainings have rows of their own.
+
+    Args:
+        benchmarks: folder of Snakemake's benchmark files: what ran took.
+        jobs: attempts of each job that Snakemake's executor submitted, by rule: what it asked for, and its waiting.
+    """
+    rules: dict[str, list[dict[str, str]]] = {rule: [] for rule in jobs}
     for path in sorted(benchmarks.rglob("*.tsv")):
         rule = path.relative_to(benchmarks).parts[0].removesuffix(".tsv")
         if rule != "train":
             rules.setdefault(rule, []).extend(_lines(path))
-    rows = [_benchmark_row(f"rule {rule}", len(lines), lines) for rule, lines in rules.items()]
-    return sorted(rows, key=lambda row: -(row.used_s or 0))
-
-
-def accounting_command(ids: Iterable[str]) -> list[str]:
-    """Asks the accounting for all attempts of jobs, with their steps."""
-    return [
-        "sacct",
-        "--duplicates",
-        "--parsable2",
-        "--noheader",
-        f"--format={','.join(_FIELDS)}",
-        f"--jobs={','.join(ids)}",
-    ]
-
-
-def parse_accounting(text: str) -> dict[str, list[Attempt]]:
-    """Reads what `accounting_command` prints: attempts by job, the first one first.
-
-    A line of a job begins an attempt, and the lines of its steps follow it; memory and energy are with the steps alone.
-    Steps run side by side on one node and each counts what the node takes, so the largest is the attempt's.
-    """
-    found: dict[str, list[Attempt]] = {}
-    for line in text.splitlines():
-        cells = line.split("|")
-        if len(cells) != len(_FIELDS):
-            continue
-        values = dict(zip(_FIELDS, cells, strict=True))
-        job, _, step = values["JobIDRaw"].partition(".")
-        if not step:
-            found.setdefault(job, []).append(_attempt(job, values))
-        elif found.get(job):
-            last = found[job][-1]
-            used, energy = _step_mb(values) or 0, _step_energy_j(values)
-            found[job][-1] = replace(
-                last,
-                used_mb=max(used, last.used_mb or 0) or None,
-                energy_j=max(energy, last.energy_j or 0) or None,
+    rows = []
+    for rule, lines in rules.items():
+        row = _benchmark_row(f"rule {rule}", len(lines), lines)
+        submitted = jobs.get(rule, ())
+        attempts = [attempt for each in submitted for attempt in each]
+        if attempts:
+            row = replace(
+                _with_accounting(row, attempts),
+                jobs=max(row.jobs, len(submitted)),
+                used_s=row.used_s or sum(each.used_s for each in attempts),
+                restarts=len(attempts) - len(submitted),
             )
-    return found
+        rows.append(row)
+    return sorted(rows, key=lambda row: -(row.used_s or 0))
 
 
 def as_csv(rows: Sequence[Row]) -> str:
@@ -258,6 +189,23 @@ def as_text(rows: Sequence[Row], folder: Path) -> str:
 def _lines(path: Path) -> list[dict[str, str]]:
     """A benchmark file of Snakemake's; none if it is not there."""
     return list(csv.DictReader(io.StringIO(path.read_text()), delimiter="\t")) if path.exists() else []
+
+
+def _with_accounting(row: Row, attempts: Sequence[Attempt]) -> Row:
+    """What Slurm knows of attempts that asked for the same."""
+    last = attempts[-1]
+    worked, held = sum(each.cpu_s for each in attempts), sum(each.cpus * each.used_s for each in attempts)
+    peaks = [each.used_mb for each in attempts if each.used_mb]
+    return replace(
+        row,
+        requested_s=last.limit_s,
+        requested_mb=last.memory_mb,
+        used_mb=max(peaks) if peaks else row.used_mb,
+        cpus=last.cpus,
+        cpu_share=worked / held if held else None,
+        gpu_hours_requested=sum(each.gpus * each.used_s for each in attempts) / 3600 if last.gpus else None,
+        queued_s=sum(each.queued_s for each in attempts),
+    )
 
 
 def _benchmark_row(what: str, jobs: int, lines: Sequence[Mapping[str, str]]) -> Row:
@@ -294,7 +242,8 @@ def cells(row: Row) -> tuple[str, ...]:
     return (
         row.what,
         str(row.jobs),
-        _pair(row.used_s, row.requested_s, hours),
+        # The limit is one job's, the time that of all.
+        _pair(row.used_s, row.requested_s, hours, " each" if row.jobs > 1 else ""),
         _pair(row.used_mb, row.requested_mb, lambda value: f"{value / 1024:.1f}"),
         "-" if row.cpu_share is None else f"{100 * row.cpu_share:.0f} %" + (f" of {row.cpus}" if row.cpus else ""),
         _pair(row.gpu_hours_used, row.gpu_hours_requested, lambda value: f"{value:.2f}"),
@@ -311,11 +260,21 @@ def _back(name: str, text: str) -> str | int | float | None:
     return int(text) if name in ("jobs", "cpus", "restarts") else float(text)
 
 
-def _accounting(ids: Sequence[str]) -> dict[str, list[Attempt]]:
-    if not ids:
-        return {}
+def _jobs_of_rules(folder: Path) -> dict[str, list[list[Attempt]]]:
+    """Attempts of each job that Snakemake's executor submitted for this experiment, by rule; see `sspipe.session`."""
+    record = folder / "slurm" / "snakemake.json"
+    sessions: dict[str, str] = read_json(record).get("sessions", {}) if record.exists() else {}
+    found: dict[str, list[list[Attempt]]] = {}
+    if sessions:
+        for attempts in _accounting(executor_command(sorted(sessions), min(sessions.values()))).values():
+            if attempts[0].rule:
+                found.setdefault(attempts[0].rule, []).append(attempts)
+    return found
+
+
+def _accounting(command: Sequence[str]) -> dict[str, list[Attempt]]:
     try:
-        return parse_accounting(call(accounting_command(ids)))
+        return parse_accounting(call(command))
     except SlurmAwayError as error:
         warn(f"the accounting does not answer ({error}): what was asked for, and the queue's times, are left out")
         return {}
@@ -326,60 +285,10 @@ def _job_id(run: Path) -> str | None:
     return read_json(path).get("job_id") if path.exists() else None
 
 
-def _attempt(job: str, values: Mapping[str, str]) -> Attempt:
-    begun, submitted = _moment(values["Start"]), _moment(values["Submit"])
-    held = dict(pair.split("=", 1) for pair in values["AllocTRES"].split(",") if "=" in pair)
-    limit = values["TimelimitRaw"]
-    gpus = [int(count) for name, count in held.items() if re.fullmatch(r"gres/gpu(:\w+)?", name) and count.isdigit()]
-    return Attempt(
-        job=job,
-        state=values["State"].split(" ")[0],
-        queued_s=max(0.0, (begun - submitted).total_seconds()) if begun and submitted else 0.0,
-        used_s=float(values["ElapsedRaw"] or 0),
-        limit_s=60 * float(limit) if limit.isdigit() else None,
-        # `4000Mn` and `1000Mc` are how older releases say a node's and a core's.
-        memory_mb=mebibytes(held.get("mem", values["ReqMem"]).rstrip("nc")),
-        used_mb=None,
-        cpus=int(held.get("cpu", 0)),
-        cpu_s=_cpu_seconds(values["TotalCPU"]),
-        gpus=max(gpus, default=0),
-    )
-
-
-def _step_mb(values: Mapping[str, str]) -> float | None:
-    """Memory of a step's tasks together; where the release does not add up, of its largest task."""
-    together = re.search(r"(?:^|,)mem=([\d.]+[KMGT]?)", values["TRESUsageInTot"])
-    text = together[1] if together else values["MaxRSS"]
-    size = mebibytes(text)
-    # A bare number is bytes here, not MB.
-    return size / 2**20 if size and text.isdigit() else size
-
-
-def _step_energy_j(values: Mapping[str, str]) -> float:
-    """Energy of a step, J; 0 where the site does not measure it."""
-    found = re.search(r"(?:^|,)energy=(\d+)(?:,|$)", values["TRESUsageInTot"])
-    joules = float(found[1]) if found else 0.0
-    return 0.0 if joules >= _NO_ENERGY_J else joules
-
-
 def _sum_if_all_known(values: Iterable[float | None]) -> float | None:
     """A sum of which no part is missing; None otherwise."""
     known = list(values)
     return None if None in known else sum(value for value in known if value is not None)
-
-
-def _cpu_seconds(text: str) -> float:
-    """`1-02:03:04`, `02:03:04` or `03:04.567`, in seconds."""
-    whole, _, fraction = text.partition(".")
-    minutes = slurm_minutes(whole)
-    return 0.0 if minutes is None else 60 * minutes + float(f"0.{fraction or 0}")
-
-
-def _moment(text: str) -> datetime | None:
-    try:
-        return datetime.fromisoformat(text)
-    except ValueError:  # Unknown, None: not yet
-        return None
 
 
 def _numbers(texts: Iterable[str | None]) -> list[float]:
@@ -387,6 +296,6 @@ def _numbers(texts: Iterable[str | None]) -> list[float]:
     return [float(text) for text in texts if text and re.fullmatch(r"\d+(\.\d+)?(e-?\d+)?", text)]
 
 
-def _pair(used: float | None, asked: float | None, shown: Any) -> str:
+def _pair(used: float | None, asked: float | None, shown: Any, unit: str = "") -> str:
     first = "-" if used is None else shown(used)
-    return first if asked is None else f"{first} ({shown(asked)})"
+    return first if asked is None else f"{first} ({shown(asked)}{unit})"

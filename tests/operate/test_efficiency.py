@@ -8,7 +8,8 @@ import pytest
 
 from sspipe.errors import UserError
 from sspipe.operate import efficiency
-from sspipe.operate.efficiency import as_csv, as_text, measured, parse_accounting
+from sspipe.operate.accounting import executor_command, parse_accounting
+from sspipe.operate.efficiency import as_csv, as_text, measured
 
 # Slurm 22.05: a job of two tasks that was requeued once, then ran to its end.
 SACCT = """\
@@ -19,6 +20,14 @@ SACCT = """\
 17.0|bash|COMPLETED|2026-11-22T22:33:28|2026-11-22T22:33:28|2026-11-22T22:33:41|13|||cpu=2,gres/gpu=2,mem=2000M,node=1|00:08.438|170252K|cpu=00:00:04,energy=0,fs/disk=3401246,mem=409600K,pages=0,vmem=349064K
 18|train-b|PENDING|2026-11-22T22:40:00|Unknown|Unknown|0|UNLIMITED|4000Mn||00:00:00||
 """
+# The same release: jobs of two rules that Snakemake's executor submitted, the second requeued once.
+EXECUTOR = """\
+28|4f0c|COMPLETED|2026-11-22T23:00:00|2026-11-22T23:00:05|2026-11-22T23:00:35|30|10|500M|billing=1,cpu=2,mem=500M,node=1|00:20.000|||SUBMITTED:measure_tiles
+28.batch|batch|COMPLETED|2026-11-22T23:00:05|2026-11-22T23:00:05|2026-11-22T23:00:35|30|||cpu=2,mem=500M,node=1|00:20.000|204800K|cpu=00:00:20,energy=0,mem=204800K|
+29|4f0c|REQUEUED|2026-11-22T23:01:00|2026-11-22T23:01:10|2026-11-22T23:01:20|10|20|900M|billing=1,cpu=1,mem=900M,node=1|00:05.000|||SUBMITTED:pack_tiles_wildcards_0
+29|4f0c|COMPLETED|2026-11-22T23:01:30|2026-11-22T23:01:33|2026-11-22T23:02:03|30|20|900M|billing=1,cpu=1,mem=900M,node=1|00:15.000|||SUBMITTED:pack_tiles_wildcards_0
+30|4f0c|COMPLETED|2026-11-22T23:01:30|2026-11-22T23:01:35|2026-11-22T23:02:05|30|20|900M|billing=1,cpu=1,mem=900M,node=1|00:15.000|||SUBMITTED:pack_tiles_wildcards_1
+""".replace("SUBMITTED:", "/usr/bin/sbatch -p a|b --job-name 4f0c --comment rule_")
 BENCHMARK = "s\th:m:s\tmax_rss\tmax_vms\tmax_uss\tmax_pss\tio_in\tio_out\tmean_load\tcpu_time\n"
 
 
@@ -57,6 +66,28 @@ def test_a_training_is_summed_over_its_attempts(folder, monkeypatch):
     assert training.gpu_hours_used == pytest.approx(36 / 3600)
     assert training.cpu_share == pytest.approx((8.368 + 8.456) / (2 * 24))
     assert (packing.what, packing.jobs, packing.used_s, packing.used_mb) == ("rule pack_tiles", 2, 40, 1024)
+
+
+def test_a_rule_whose_jobs_snakemake_submitted_has_what_they_asked_for_and_how_long_they_waited(folder, monkeypatch):
+    record = folder / "slurm/snakemake.json"
+    record.parent.mkdir()
+    record.write_text(json.dumps({"runs": ["4f0c"], "sessions": {"4f0c": "2026-11-22T22:59:58"}}))
+    asked = []
+
+    def call(command):
+        asked.append(command)
+        return EXECUTOR if command == executor_command(["4f0c"], "2026-11-22T22:59:58") else SACCT
+
+    monkeypatch.setattr(efficiency, "call", call)
+    _, packing, measuring = measured(folder)
+    assert len(asked) == 2
+    assert (packing.what, packing.jobs, packing.used_s, packing.restarts) == ("rule pack_tiles", 2, 40, 1)
+    assert (packing.requested_s, packing.requested_mb, packing.used_mb, packing.queued_s) == (1200, 900, 1024, 18)
+    assert packing.cpu_share == pytest.approx(35 / 70) and packing.cpus == 1
+    # A job that Snakemake has not measured is known to Slurm.
+    assert (measuring.what, measuring.jobs, measuring.used_s, measuring.used_mb) == ("rule measure_tiles", 1, 30, 200)
+    assert (measuring.requested_s, measuring.queued_s, measuring.cpu_share) == (600, 5, pytest.approx(20 / 60))
+    assert "40 s (20 min each)" in as_text([packing], folder)
 
 
 def test_without_accounting_there_is_what_the_files_know(folder, monkeypatch, capsys):

@@ -135,7 +135,8 @@ def test_two_snakemakes_do_not_work_on_one_experiment(tmp_path):
     first = Session(tmp_path / "slurm", "one")
     with pytest.raises(UserError, match="is at work on this experiment"):
         Session(tmp_path / "slurm", "two")
-    assert read_json(tmp_path / "slurm/snakemake.json") == {"runs": ["one"]}
+    record = read_json(tmp_path / "slurm/snakemake.json")
+    assert record["runs"] == ["one"] and list(record["sessions"]) == ["one"]
     assert first is not None  # kept until here
 
 
