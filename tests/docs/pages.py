@@ -12,12 +12,10 @@ from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
 ROOT = Path(__file__).parents[2]
+ROOMS = ("benchmarks", "docs", "envs", "profiles", "rules", "sspipe", "tests")
 PAGES = [
-    ROOT / "README.md",
-    ROOT / "CHANGELOG.md",
-    *sorted((ROOT / "docs").glob("**/*.md")),
-    ROOT / "envs/README.md",
-    ROOT / "tests/data/SPACENET.md",
+    *sorted(ROOT.glob("*.md"), key=lambda path: (path.name != "README.md", path.name)),
+    *sorted(path for room in ROOMS for path in (ROOT / room).rglob("*.md")),
 ]
 
 # Words that a command begins with. `$EDITOR` is whatever the reader edits with.
