@@ -113,6 +113,7 @@ rule compare_variants:
         scores=runs(f"{ROOT}/score/{RUN}/scores.json"),
         checks=runs(f"{ROOT}/score/{RUN}/solaris.json"),
         probabilities=runs(f"{ROOT}/predict/{RUN}/probabilities.npy"),
+        polygons=runs(f"{ROOT}/predict/{RUN}/polygons.parquet"),
         looks=maps_with_all(".looks.json"),
         tunings=runs(f"{ROOT}/predict/{RUN}/polygons.json"),
         cards=runs(f"{ROOT}/train/{RUN}/README.md"),  # which the page links to
@@ -121,7 +122,6 @@ rule compare_variants:
         splits=expand(f"{ROOT}/splits/{{split}}.parquet", split=CONFIG.splits),
         catalog=f"{ROOT}/catalog.parquet",
         catalog_report=f"{ROOT}/catalog.json",
-        footprints=f"{ROOT}/footprints.parquet",
         raw=f"{ROOT}/raw.json",
     output:
         page=report(
@@ -143,18 +143,18 @@ rule compare_variants:
         "../envs/sspipe.yaml"
     params:
         raw=subpath(input.raw, strip_suffix=".json"),
+        truth=TRUTH,
         # Functions, because Snakemake takes braces in plain text for wildcards.
         settings=lambda wildcards: CONFIG.model_dump_json(),
         title=lambda wildcards: CONFIG.report.title,
         panels=CONFIG.report.panels,
         synthetic="--synthetic" if CONFIG.archive.source == "synthetic" else "",
-        interior_threshold=CONFIG.polygons.interior_threshold,
     shell:
         "python -m sspipe compare-variants --scores-csv {input.table:q} --trains {input.trains:q}"
-        " --scores {input.scores:q} --probabilities {input.probabilities:q} --leakages {input.leakages:q}"
+        " --scores {input.scores:q} --probabilities {input.probabilities:q} --polygons {input.polygons:q} --leakages {input.leakages:q}"
         " --comparisons {input.comparisons:q} --looks {input.looks:q} --tunings {input.tunings:q} --efficiency {input.efficiency:q}"
         " --splits {input.splits:q} --catalog {input.catalog:q} --catalog-report {input.catalog_report:q}"
-        " --raw {params.raw:q} --manifest {input.raw:q} --footprints {input.footprints:q} --settings {params.settings:q}"
+        " --raw {params.raw:q} --manifest {input.raw:q} --truth {params.truth:q} --settings {params.settings:q}"
         " --title {params.title:q} --panels {params.panels} {params.synthetic}"
-        " --interior-threshold {params.interior_threshold} --out {output.page:q} --out-figures {output.figures:q}"
+        " --out {output.page:q} --out-figures {output.figures:q}"
         " > {log:q} 2>&1"

@@ -43,6 +43,7 @@ def add(stage: StageAdder) -> None:
         ("--trains", "train.json of every run"),
         ("--scores", "scores.json of every run"),
         ("--probabilities", "probabilities.npy of every run"),
+        ("--polygons", "polygons.parquet of every run"),
         ("--leakages", "leakage audit of every split"),
         ("--splits", "table of every split"),
     ):
@@ -55,11 +56,10 @@ def add(stage: StageAdder) -> None:
     path(sub, "--catalog-report", "catalog.json")
     path(sub, "--raw", "unpacked folder")
     path(sub, "--manifest", "raw.json: what the archive held")
-    path(sub, "--footprints", "footprints.parquet")
+    path(sub, "--truth", "CSV of true buildings")
     sub.add_argument("--settings", required=True, help="JSON text of the whole resolved configuration")
     sub.add_argument("--title", required=True)
-    number(sub, "--panels", "test tiles shown", int)
+    number(sub, "--panels", "test tiles shown of every split", int)
     sub.add_argument("--synthetic", action="store_true", help="the data are synthetic: not comparable with the paper")
-    number(sub, "--interior-threshold", "a pixel at or above it is building")
     path(sub, "--out", "index.html to write")
     path(sub, "--out-figures", "folder of figures and their data to write")

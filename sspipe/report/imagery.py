@@ -1,10 +1,10 @@
-"""Pixels of one tile for the eye: stretched pictures, outcomes per pixel, small PNG files."""
+"""Pixels of one tile for the eye: stretched pictures of radar and optics, and small files of them."""
 
 from __future__ import annotations
 
 import base64
 import io
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from rasterio.transform import from_origin
 
 from sspipe.errors import UserError
 
+QUALITY, FINE_QUALITY, SMALL_PX = 75, 90, 300
 # Values of `outcome`.
 BACKGROUND, TRUE_POSITIVE, FALSE_POSITIVE, FALSE_NEGATIVE = range(4)
 # Light grey, orange and blue on near black: apart in lightness as well as in hue.
@@ -37,28 +38,55 @@ def read_tile(path: Path) -> np.ndarray:
 
 
 def optical_picture(bands: np.ndarray) -> np.ndarray:
-    """Makes a natural-colour picture of a PS-RGBNIR tile.
+    """Makes a picture of an optical tile: natural colours, or grey if it has fewer bands than three.
 
     Args:
-        bands: (4, H, W), red, green, blue, near infrared; no-data is 0 in all bands.
+        bands: (B, H, W), the first three red, green and blue; no-data is 0 (or NaN) in all bands.
 
     Returns:
-        (H, W, 3) uint8. All three bands share one stretch, so that the colours stay true; no-data is black.
+        (H, W, 3) uint8. The bands share one stretch, so that the colours stay true; no-data is black.
     """
-    return _stretched(bands[:3], valid=(bands != 0).any(axis=0), together=True)
+    bands = np.nan_to_num(bands)
+    shown = bands[:3] if len(bands) >= 3 else bands[[0, 0, 0]]
+    return _stretched(shown, valid=(bands != 0).any(axis=0), together=True)
 
 
 def radar_picture(bands: np.ndarray) -> np.ndarray:
-    """Makes a false-colour composite of a SAR tile.
+    """Makes a false-colour composite of a SAR tile; `radar_words` says which colour is what.
 
     Args:
-        bands: (4, H, W) float32, HH, HV, VH, VV, log-scaled; no-data is 0 in all bands.
+        bands: (B, H, W), log-scaled as SpaceNet 6 has them; no-data is 0 (or NaN) in all bands.
 
     Returns:
-        (H, W, 3) uint8: red HH, green the mean of HV and VH, blue VV, each stretched by itself; no-data is black.
+        (H, W, 3) uint8, each colour stretched by itself; no-data is black.
     """
-    composite = np.stack([bands[0], (bands[1] + bands[2]) / 2, bands[3]])
-    return _stretched(composite, valid=(bands != 0).any(axis=0), together=False)
+    bands = np.nan_to_num(bands)
+    valid = (bands != 0).any(axis=0)
+    if len(bands) == 1:
+        composite = bands[[0, 0, 0]]
+    elif len(bands) == 2:
+        # On a log scale the difference is the ratio, which is what such composites are commonly made of.
+        composite = np.stack([bands[0], bands[1], bands[0] - bands[1]])
+    elif len(bands) == 4:
+        composite = np.stack([bands[0], (bands[1] + bands[2]) / 2, bands[3]])
+    else:
+        composite = bands[:3]
+    return _stretched(composite, valid, together=False)
+
+
+def radar_words(names: Sequence[str]) -> str:
+    """Says which colour of `radar_picture` is what.
+
+    Args:
+        names: of the bands, in order.
+    """
+    if len(names) == 1:
+        return f"Radar: {names[0]} in grey."
+    if len(names) == 2:
+        return f"Radar colours: red {names[0]}, green {names[1]}, blue {names[0]} minus {names[1]}."
+    if len(names) == 4:
+        return f"Radar colours: red {names[0]}, green the mean of {names[1]} and {names[2]}, blue {names[3]}."
+    return f"Radar colours: red {names[0]}, green {names[1]}, blue {names[2]}."
 
 
 def truth_mask(outlines: Iterable[Any], west_m: float, north_m: float, size_px: int, pixel_m: float) -> np.ndarray:
@@ -91,31 +119,20 @@ def outcome(predicted: np.ndarray, truth: np.ndarray) -> np.ndarray:
 
 
 def shrunk(picture: np.ndarray, side_px: int) -> np.ndarray:
-    """Shrinks a square picture by a whole factor until it is no larger than `side_px`.
-
-    Colours (H, W, 3) are averaged over blocks; classes (H, W) take each block's centre, for a mean of classes means
-    nothing. Rows and columns that do not fill a block are left off.
-    """
-    factor = -(-picture.shape[0] // side_px)
-    if factor <= 1:
+    """Shrinks a square picture, (H, W, 3) uint8, to `side_px`; a smaller one stays as it is."""
+    if len(picture) <= side_px:
         return picture
-    side = picture.shape[0] // factor
-    blocks = picture[: side * factor, : side * factor]
-    if picture.ndim == 2:
-        return blocks[factor // 2 :: factor, factor // 2 :: factor]
-    return blocks.reshape(side, factor, side, factor, 3).mean(axis=(1, 3)).round().astype(np.uint8)
+    # A box takes each pixel's ground whole, so speckle is averaged and nothing rings.
+    return np.asarray(Image.fromarray(picture).resize((side_px, side_px), Image.Resampling.BOX))
 
 
-def colour_png(picture: np.ndarray) -> bytes:
-    """Encodes (H, W, 3) uint8 as PNG of 128 colours: a third of the size, and no difference that the eye finds."""
-    return _encoded(Image.fromarray(picture).quantize(128, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE))
-
-
-def outcome_png(classes: np.ndarray) -> bytes:
-    """Encodes (H, W) classes of `outcome` as PNG of four colours."""
-    image = Image.fromarray(classes, mode="P")
-    image.putpalette([int(colour[i : i + 2], 16) for colour in OUTCOME_COLOURS for i in (1, 3, 5)])
-    return _encoded(image)
+def webp(picture: np.ndarray) -> bytes:
+    """Encodes (H, W, 3) uint8 as WebP: of the speckle of a radar a quarter of what PNG needs."""
+    buffer = io.BytesIO()
+    # A small picture is enlarged on the page, where losses show; it costs little to keep them out.
+    quality = FINE_QUALITY if len(picture) <= SMALL_PX else QUALITY
+    Image.fromarray(picture).save(buffer, format="WEBP", quality=quality, method=4)
+    return buffer.getvalue()
 
 
 def outcome_colours(classes: np.ndarray) -> np.ndarray:
@@ -124,9 +141,9 @@ def outcome_colours(classes: np.ndarray) -> np.ndarray:
     return np.array(table, dtype=np.uint8)[classes]
 
 
-def data_uri(png: bytes) -> str:
-    """A PNG as text that stands in a page."""
-    return f"data:image/png;base64,{base64.b64encode(png).decode()}"
+def data_uri(image: bytes) -> str:
+    """A WebP as text that stands in a page."""
+    return f"data:image/webp;base64,{base64.b64encode(image).decode()}"
 
 
 def _stretched(bands: np.ndarray, valid: np.ndarray, together: bool) -> np.ndarray:
@@ -140,9 +157,3 @@ def _stretched(bands: np.ndarray, valid: np.ndarray, together: bool) -> np.ndarr
     picture = np.zeros((*valid.shape, 3), dtype=np.uint8)
     picture[valid] = np.rint(255 * scaled).astype(np.uint8).T
     return picture
-
-
-def _encoded(image: Image.Image) -> bytes:
-    buffer = io.BytesIO()
-    image.save(buffer, format="PNG", optimize=True)
-    return buffer.getvalue()

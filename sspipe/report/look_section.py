@@ -1,21 +1,35 @@
-"""The section of panels: which tiles of which split are shown, and how the page shows them."""
+"""The section of test tiles: which of each split are shown, the data of the viewer, and the printed form."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import geopandas as gpd
+import numpy as np
 import pandas as pd
+import shapely
 
-from sspipe.log import say
-from sspipe.report import imagery, panels, style, wording
+from sspipe.data.spacenet_csv import read_spacenet_csv
+from sspipe.log import say, warn
+from sspipe.report import choice, imagery, outlines, panels, style, wording
+from sspipe.report.panel_figure import panel_figure
+from sspipe.report.panels import Panel
 from sspipe.report.results import Results
 from sspipe.report.section import Section
 
-# Panels of a split that is there for comparison, not for the answer.
-PANELS_OF_OTHER_SPLITS = 2
+# Of the page's 15 MB: pictures, and outlines of footprints with what is said of them; the rest is for plots and text.
+PICTURE_BYTES = 5_000_000
+OUTLINE_BYTES = 3_000_000
+PICTURE_SIDES_PX = (panels.MAX_SIDE_PX, 450, 300, 225, 150)
+# What a page says of one variant on one tile besides the outlines: a figure, its caption, its counts.
+CELL_BYTES = 1_000
+# What the viewer's script says of a tile, besides its runs.
+SPOKEN = (
+    "place", "split", "tile", "group", "reason", "buildings", "small", "side_m", "scale_m", "scale_percent", "eo"
+)  # fmt: skip
 
 
 class Plan(NamedTuple):
@@ -23,136 +37,279 @@ class Plan(NamedTuple):
 
     Attributes:
         split: the split.
-        chosen: tile_id and reason, `panels.choose_tiles`.
+        chosen: tile_id, group and reason, `choice.choose_tiles`.
         runs: the scores of the runs shown on every test tile: one seed a variant.
-        judge: title of the variant that decides which tile is best and worst.
     """
 
     split: str
     chosen: pd.DataFrame
     runs: pd.DataFrame
-    judge: str
+
+
+class Drawn(NamedTuple):
+    """A tile and the outlines that the page holds of it.
+
+    Attributes:
+        panel: the tile.
+        truth: path of the buildings that are scored.
+        truth_small: path of the others.
+        paths: variant -> kind -> path, of the kinds of `outlines.KINDS`.
+    """
+
+    panel: Panel
+    truth: str
+    truth_small: str
+    paths: dict[str, dict[str, str]]
+
+    @property
+    def size(self) -> int:
+        """Characters of all paths."""
+        return sum(map(len, (self.truth, self.truth_small))) + sum(
+            len(path) for kinds in self.paths.values() for path in kinds.values()
+        )
 
 
 def look_section(
     results: Results,
     kinds: Mapping[str, str],
-    probabilities: Sequence[Path],
+    scores: Sequence[Path],
+    polygons: Sequence[Path],
+    truth: Path,
     raw: Path,
-    footprints: Path,
     count: int,
-    threshold: float,
     folder: Path,
 ) -> Section:
-    """Reads the chosen tiles, writes their printed form into `folder`, and gives the page what it shows."""
+    """Reads the chosen tiles, writes their printed form into `folder`, and gives the page what it shows.
+
+    Args:
+        results: of the experiment.
+        kinds: split -> its kind.
+        scores: scores.json of each run; buildings.parquet lies beside each.
+        polygons: polygons.parquet of each run; probabilities.json lies beside each.
+        truth: the truth that the scores counted, in the challenge's CSV form.
+        raw: folder that the catalog's paths are relative to.
+        count: tiles of each split, if they fit into the page.
+        folder: of figures.
+
+    Raises:
+        UserError: a file is missing or cannot be read, or scores and footprints do not belong together.
+    """
     say("reading the tiles to be shown")
-    plan = plan_panels(results, kinds, count)
-    predictions = panels.index_predictions(probabilities)
-    outlines = gpd.read_parquet(footprints, columns=["tile_id", "geometry"])
-    total = sum(len(part.chosen) for part in plan)
-    side_px = panels.picture_side_px(total, results.runs["variant"].nunique())
-    shown, data = [], []
-    for part in plan:
-        for panel in panels.read_panels(
-            part.chosen, results.tiles, part.runs, predictions, Path(raw), outlines, threshold, side_px
-        ):
-            figure = panels.panel_figure(panel, style.WIDE_IN)
-            figure.savefig(folder / f"panel_{panel.split}_{panel.tile_id}.png", dpi=110, metadata={"Software": None})
-            data.append(panel.scores.assign(reason=panel.reason, buildings=panel.buildings))
-            shown.append(_panel_context(panel))
-    pd.concat(data, ignore_index=True).to_csv(folder / "panels.csv", index=False, lineterminator="\n")
-    content = {
-        "panels": shown,
-        "panel_rule": _rule(plan),
-        "outcomes": list(zip(imagery.OUTCOME_COLOURS[1:], imagery.OUTCOME_WORDS[1:], strict=True)),
-    }
-    return Section("look", "Look", "Test tiles and what each variant makes of them", "look.html.jinja", content)
+    min_area_px = results.config.score.min_area_px
+    test = results.tiles[(results.tiles["subset"] == "test") & results.tiles["split"].isin(list(kinds))]
+    buildings = read_spacenet_csv(truth, images=set(test["tile_id"]))
+    plan = plan_panels(results, kinds, buildings, count)
+    files = panels.index_runs(scores, polygons)
+    read = [
+        panels.read_panels(part.chosen, results.tiles, part.runs, files, Path(raw), buildings, min_area_px)
+        for part in plan
+    ]
+    variants = results.runs.drop_duplicates("variant")[["variant", "title", "role"]]
+    drawn = fitting([[draw(panel) for panel in part] for part in read], len(variants))
+    shown = [tile.panel for tile in drawn]
+    dropped = sum(map(len, read)) - len(shown)
+    if dropped:
+        warn(f"{dropped} tiles that report.panels asks for do not fit into the page with {len(variants)} variants")
+    for panel in shown:
+        figure = panel_figure(panel, style.WIDE_IN)
+        figure.savefig(folder / f"panel_{panel.split}_{panel.tile_id}.png", dpi=110, metadata={"Software": None})
+    told = pd.concat([panel.scores.assign(reason=panel.reason, buildings=len(panel.truth.scored)) for panel in shown])
+    told.to_csv(folder / "panels.csv", index=False, lineterminator="\n")
+    return Section(
+        "look",
+        "Look",
+        "Test tiles and what each variant makes of them",
+        "look.html.jinja",
+        {
+            **look_content(drawn, variants),
+            "rule": _rule(plan, shown, results.config.tiles.sar_bands),
+            "dropped": dropped,
+        },
+    )
 
 
-def plan_panels(results: Results, kinds: Mapping[str, str], count: int) -> list[Plan]:
-    """Chooses `count` tiles of the first spatial split (else of the first split), and a few of each other."""
-    main = next((split for split, kind in kinds.items() if kind == "spatial"), next(iter(kinds)))
+def plan_panels(results: Results, kinds: Mapping[str, str], truth: pd.DataFrame, count: int) -> list[Plan]:
+    """Chooses `count` test tiles of each split, the first spatial split first.
+
+    Args:
+        results: of the experiment.
+        kinds: split -> its kind.
+        truth: image_id and geometry (tile pixels) of the test tiles' buildings.
+        count: tiles of each split.
+    """
     plan = []
-    for split in sorted(kinds, key=lambda name: name != main):
+    for split in sorted(kinds, key=lambda name: kinds[name] != "spatial"):
         runs = results.runs[results.runs["split"] == split]
-        shown = runs.loc[runs.groupby("variant", sort=False)["seed"].idxmin().sort_values()]
-        radar = shown[shown["role"] != "ceiling"]
-        judges = radar if len(radar) else shown
+        lowest = runs.loc[runs.groupby("variant", sort=False)["seed"].idxmin().sort_values()]
+        radar = lowest[lowest["role"] != "ceiling"]
+        judges = radar if len(radar) else lowest
         judge = judges.loc[judges["f1"].fillna(-1.0).idxmax()]
         run = ["split", "variant", "seed"]
-        scores = results.tile_scores.merge(shown[[*run, "title", "role"]], on=run)
+        scores = results.tile_scores.merge(lowest[[*run, "title", "role"]], on=run)
         tiles = results.tiles[(results.tiles["split"] == split) & (results.tiles["subset"] == "test")]
-        chosen = panels.choose_tiles(
+        base = lowest[(lowest["variant"] == results.config.score.baseline) & (lowest["variant"] != judge["variant"])]
+        of_variant = dict(iter(scores.groupby("variant")))
+        chosen = choice.choose_tiles(
             tiles,
-            scores.loc[scores["variant"] == judge["variant"], ["tile_id", "f1"]],
-            count if split == main else min(count, PANELS_OF_OTHER_SPLITS),
-            extremes=split == main,
+            of_variant[judge["variant"]],
+            of_variant[base["variant"].iloc[0]] if len(base) else None,
+            _scored(truth, tiles, results.config.score.min_area_px),
+            count,
+            judge["title"],
+            base["title"].iloc[0] if len(base) else "",
         )
         columns = [*run, "title", "role", "tile_id", "f1", "tp", "fp", "fn", "pixel_iou"]
-        plan.append(Plan(split, chosen, scores[columns], str(judge["title"])))
+        plan.append(Plan(split, chosen, scores[columns]))
     return plan
 
 
-def _rule(plan: Sequence[Plan]) -> str:
-    main = plan[0]
-    text = (
-        f"{_tiles(main)} of the {main.split} split, chosen by rule from those with buildings that radar "
-        "sees over at least half their ground (if there are any): ranked by number of buildings and taken from the "
-        "middles of equal parts of the ranking"
-    )
-    if main.chosen["reason"].str.endswith("F1").any():
-        text += f", then the tiles with the best and the worst F1 of {wording.quoted(main.judge)}"
-    text += "."
-    for part in plan[1:]:
-        text += f" Then {_tiles(part)} of the {part.split} split, by number of buildings."
-    return text + (
-        " Every picture of a tile has the same scale, north up. Radar colours: red HH, green mean of HV and VH, blue "
-        "VV. Predictions are pixels of the building interior, of the lowest seed of each variant; F1 counts buildings."
+def draw(panel: Panel) -> Drawn:
+    """Draws every outline of a tile."""
+    return Drawn(
+        panel,
+        outlines.svg_path(panel.truth.scored, panel.size_px),
+        outlines.svg_path(panel.truth.unscored, panel.size_px),
+        {
+            variant: {kind: outlines.svg_path(getattr(shown, kind), panel.size_px) for kind in outlines.KINDS}
+            for variant, shown in panel.judged.items()
+        },
     )
 
 
-def _tiles(part: Plan) -> str:
-    return f"{len(part.chosen)} test {'tile' if len(part.chosen) == 1 else 'tiles'}"
+def fitting(read: Sequence[Sequence[Drawn]], variants: int) -> list[Drawn]:
+    """Leaves out the last tiles of each split, in turns, until outlines fit into the page; one of each stays.
+
+    Args:
+        read: the tiles of each split, in the order to be shown.
+        variants: how many there are.
+    """
+    room, kept = OUTLINE_BYTES, {id(part[0]) for part in read if part}
+    turns = sorted(
+        ((place, order, tile) for order, part in enumerate(read) for place, tile in enumerate(part)),
+        key=lambda turn: turn[:2],
+    )
+    for _, _, tile in turns:
+        room -= CELL_BYTES * (variants + 3) + tile.size
+        if room >= 0:
+            kept.add(id(tile))
+    return [tile for part in read for tile in part if id(tile) in kept]
 
 
-def _panel_context(panel: panels.Panel) -> dict[str, Any]:
-    """What the page shows of one tile."""
-    tile = f"tile {panel.tile_id}"
-    pictures = [
-        _picture("Optical (EO)", imagery.colour_png(panel.optical), f"Optical picture of {tile}", scale=True),
-        _picture("Radar (SAR)", imagery.colour_png(panel.radar), f"Radar false-colour composite of {tile}", scale=True),
-        _picture(
-            "Truth",
-            imagery.outcome_png(panel.truth),
-            f"True building footprints of {tile}: {panel.buildings} buildings",
-            (f"{panel.buildings} buildings",),
-        ),
-    ]
-    for _, row in panel.scores.iterrows():
-        counts = f"{row['tp']:.0f} found, {row['fp']:.0f} false, {row['fn']:.0f} missed"
-        role = "" if row["role"] == "candidate" else f" ({row['role']})"
-        title = row["title"] if row["role"] in row["title"] else f"{row['title']}{role}"
-        pictures.append(
-            _picture(
-                title,
-                imagery.outcome_png(panel.outcomes[row["variant"]]),
-                f"Prediction of {row['title']} on {tile}: {counts}",
-                (f"F1 {wording.number(row['f1'])}, pixel IoU {wording.number(row['pixel_iou'])}", counts),
-            )
-        )
-    scale_m = panels.scale_bar_m(panel.side_m)
+def look_content(shown: Sequence[Drawn], variants: pd.DataFrame) -> dict[str, Any]:
+    """What the template reads: every picture and outline once, and what the viewer says of them.
+
+    Args:
+        shown: the tiles, those of a split together.
+        variants: variant, title and role of every variant of the experiment, in order.
+    """
+    names = [{"name": row.variant, "title": _title(row.title, row.role)} for row in variants.itertuples()]
+    tiles = [_tile(place, tile, names) for place, tile in enumerate(shown)]
+    side, pictures = _pictures([tile.panel for tile in shown])
+    for tile, (radar, optical) in zip(tiles, pictures, strict=True):
+        tile |= {"radar": radar, "optical": optical}
+    data = {
+        "variants": names,
+        "tiles": [
+            {**{key: tile[key] for key in SPOKEN}, "runs": [cell["run"] for cell in tile["cells"]]} for tile in tiles
+        ],
+    }
     return {
-        "split": panel.split,
-        "tile_id": panel.tile_id,
-        "reason": panel.reason,
-        "buildings": panel.buildings,
-        "side_m": panel.side_m,
-        "side_px": panel.truth.shape[0],
-        "scale_m": scale_m,
-        "scale_percent": 100 * scale_m / panel.side_m,
-        "pictures": pictures,
+        "tiles": tiles,
+        "variants": names,
+        "side_px": side,
+        "units": outlines.SIDE_UNITS,
+        "kinds": outlines.KIND_WORDS,
+        # Inside a <script>: no tag can begin in it.
+        "data": json.dumps(data, ensure_ascii=False, separators=(",", ":")).replace("<", "\\u003c"),
     }
 
 
-def _picture(label: str, png: bytes, alt: str, notes: tuple[str, ...] = (), scale: bool = False) -> dict[str, Any]:
-    return {"label": label, "uri": imagery.data_uri(png), "alt": alt, "notes": notes, "scale": scale}
+def _tile(place: int, drawn: Drawn, variants: Sequence[Mapping[str, str]]) -> dict[str, Any]:
+    """What the page says of one tile."""
+    panel = drawn.panel
+    scale_m = panels.scale_bar_m(panel.side_m)
+    rows = {row.variant: row for row in panel.scores.itertuples()}
+    cells = []
+    for number, variant in enumerate(variants):
+        row, shown = rows.get(variant["name"]), panel.judged.get(variant["name"])
+        if row is None or shown is None:
+            gap = f"no footprints of it on the {panel.split} split"
+            cells.append({"title": variant["title"], "gap": gap, "run": {"gap": gap}})
+            continue
+        tp, fp, fn = shown.counts()
+        run: dict[str, Any] = {
+            "f1": wording.number(row.f1, 2),
+            "iou": wording.number(row.pixel_iou, 2),
+            "found": tp,
+            "false": fp,
+            "missed": fn,
+            "unscored": len(shown.unscored),
+            "seed": int(row.seed),
+        }
+        paths = drawn.paths[variant["name"]]
+        says = f"{tp} found, {fp} false, {fn} missed"
+        key = f"look-{place}-{number}"
+        cells.append({"title": variant["title"], "gap": "", "key": key, "paths": paths, "run": run, "says": says})
+    return {
+        "place": place,
+        "split": panel.split,
+        "tile": panel.tile_id,
+        "group": panel.group,
+        "reason": panel.reason,
+        "buildings": len(panel.truth.scored),
+        "small": len(panel.truth.unscored),
+        "side_m": round(panel.side_m, 1),
+        "scale_m": scale_m,
+        "scale_percent": round(100 * scale_m / panel.side_m, 3),
+        "eo": panel.optical is not None,
+        "truth": drawn.truth,
+        "truth_small": drawn.truth_small,
+        "cells": cells,
+    }
+
+
+def _pictures(shown: Sequence[Panel]) -> tuple[int, list[tuple[str, str | None]]]:
+    """The radar and the optical picture of each tile as text, as large as the page has room for; and that side."""
+    side, *smaller = PICTURE_SIDES_PX
+    while True:
+        encoded = [
+            (_encoded(panel.radar, side), None if panel.optical is None else _encoded(panel.optical, side))
+            for panel in shown
+        ]
+        over = sum(len(text) for pair in encoded for text in pair if text) / PICTURE_BYTES
+        # Bytes go with the area, about: sides that cannot do are not tried.
+        smaller = [less for less in smaller if less <= max(side / over**0.5 * 1.1, PICTURE_SIDES_PX[-1])]
+        if over <= 1 or not smaller:
+            return side, encoded
+        side, *smaller = smaller
+
+
+def _encoded(picture: np.ndarray, side_px: int) -> str:
+    return imagery.data_uri(imagery.webp(imagery.shrunk(picture, side_px)))
+
+
+def _scored(truth: pd.DataFrame, tiles: pd.DataFrame, min_area_px: float) -> gpd.GeoDataFrame:
+    """The buildings on these tiles that the score counts: tile_id, area_m2, geometry (tile pixels)."""
+    areas = shapely.area(truth["geometry"].to_numpy(dtype=object))
+    pixel_m2 = truth["image_id"].map(tiles.set_index("tile_id")["pixel_m"]) ** 2
+    table = gpd.GeoDataFrame(
+        {"tile_id": truth["image_id"], "area_m2": areas * pixel_m2}, geometry=truth["geometry"].to_numpy()
+    )
+    return table[(areas >= min_area_px) & (areas > 0) & pixel_m2.notna()].reset_index(drop=True)
+
+
+def _title(title: str, role: str) -> str:
+    return title if role == "candidate" or role in title else f"{title} ({role})"
+
+
+def _rule(plan: Sequence[Plan], shown: Sequence[Panel], bands: Sequence[str]) -> str:
+    """Says which tiles these are and what is on them."""
+    counts = [(part.split, sum(panel.split == part.split for panel in shown)) for part in plan]
+    parts = [f"{number} of the {split} split" for split, number in counts]
+    return (
+        f"Test tiles, chosen by rule: {wording.listed(parts)}. Radar sees at least half the ground of each (if there "
+        "are such tiles with buildings). Some are each the first by one rule, which they name; the rest are spread "
+        "evenly over the ranking by number of buildings. Of each variant the lowest seed is shown. "
+        f"{imagery.radar_words(bands)} Outlines are what the score counted, building by building; under predictions "
+        "the radar picture is grey."
+    )

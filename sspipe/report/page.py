@@ -63,8 +63,9 @@ def compare_variants(
     catalog_report: Path,
     raw: Path,
     manifest: Path,
-    footprints: Path,
     probabilities: Sequence[Path],
+    polygons: Sequence[Path],
+    truth: Path,
     looks: Sequence[Path] = (),
     tunings: Sequence[Path] = (),
     efficiency: Path | None = None,
@@ -72,7 +73,6 @@ def compare_variants(
     title: str,
     panels: int,
     synthetic: bool,
-    interior_threshold: float,
     out: Path,
     out_figures: Path,
     unfinished: Unfinished | None = None,
@@ -92,16 +92,16 @@ def compare_variants(
         catalog_report: catalog.json, counts and problems.
         raw: folder that the catalog's paths are relative to.
         manifest: raw.json, what the archive held.
-        footprints: all footprints, EPSG:32631.
         probabilities: probabilities.npy of each run; its JSON lies beside it.
+        polygons: polygons.parquet of each run.
+        truth: the buildings that scores count, in the challenge's CSV form.
         looks: looks.json of each run's map; none where the maps were left out.
         tunings: polygons.json of each run: how its footprints are made.
         efficiency: efficiency.csv: what jobs asked for and used; None leaves it out.
         settings: the whole resolved configuration as JSON text.
         title: heading of the page.
-        panels: how many test tiles of the spatial split are shown.
+        panels: how many test tiles of each split are shown, if they fit into the page.
         synthetic: whether the data are generated; the page then says that nothing compares with the paper.
-        interior_threshold: probability of interior from which a pixel is building.
         out: the page.
         out_figures: folder of the figures, each with its data beside it.
         unfinished: what is known of runs without scores, for a page that says at its top that it is not the last.
@@ -132,7 +132,7 @@ def compare_variants(
         sections = [
             answer_section(results, table, gaps, kinds, read_paired(comparisons), synthetic, out, folder),
             table_section(results, table, absent, files, synthetic),
-            look_section(results, kinds, probabilities, raw, footprints, panels, interior_threshold, folder),
+            look_section(results, kinds, scores, polygons, truth, raw, panels, folder),
             learning_section(results, folder),
             looks_section(results, looks),
             leakage_section(results, folder),

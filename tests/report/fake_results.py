@@ -25,6 +25,8 @@ from sspipe.score.reliability import Reliability
 
 REPOSITORY = Path(__file__).parents[2]
 PIXEL_M = 0.5
+# Small, for the small buildings of small tiles; what is smaller still is there to be left out of scores.
+MIN_AREA_PX = 1.0
 WEST_M, NORTH_M = 592_000.0, 5_752_000.0
 TRAIN_FOLDER = "train/AOI_11_Rotterdam"
 
@@ -51,7 +53,7 @@ def make_fake_results(
     config = _config(size_px, seeds, variants, random_variants)
     catalog, footprints = _write_scene(root, size_px, tiles)
     subsets = {"random": _random_subsets(catalog), "spatial": _spatial_subsets(catalog)}
-    files: dict[str, list[Path]] = {"trains": [], "scores": [], "probabilities": []}
+    files: dict[str, list[Path]] = {"trains": [], "scores": [], "probabilities": [], "polygons": []}
     rows = []
     for split, table in subsets.items():
         _write_split(root, split, table)
@@ -64,6 +66,7 @@ def make_fake_results(
                 files["trains"].append(train)
                 files["scores"].append(score)
                 files["probabilities"].append(probabilities)
+                files["polygons"].append(probabilities.with_name("polygons.parquet"))
                 rows.append(_score_row(train, score))
     (root / "report").mkdir()
     pd.DataFrame(rows).to_csv(root / "report" / "scores.csv", index=False)
@@ -86,12 +89,11 @@ def make_fake_results(
         "catalog_report": root / "catalog.json",
         "raw": root / "raw",
         "manifest": root / "raw.json",
-        "footprints": root / "footprints.parquet",
+        "truth": root / "truth.csv",
         "settings": config.model_dump_json(),
         "title": "Buildings from radar, a small test",
         "panels": panels,
         "synthetic": synthetic,
-        "interior_threshold": 0.5,
         "efficiency": root / "report" / "efficiency.csv",
         "out": root / "report" / "index.html",
         "out_figures": root / "report" / "figures",
@@ -105,6 +107,7 @@ def _config(
     content = yaml.safe_load((REPOSITORY / "config.yaml").read_text())
     content |= {"experiment": "fake", "seeds": list(seeds)}
     content["tiles"] |= {"size_px": size_px, "padded_px": -(-size_px // 32) * 32}
+    content["score"] |= {"min_area_px": MIN_AREA_PX}
     content["defaults"] |= {"stages": [{"views": ["sar", "eo"], "epochs": 8}]}
     content["defaults"]["model"]["width"] = 0.125
     content["variants"] = {name: content["variants"][name] for name in variants}
@@ -160,6 +163,7 @@ def _write_scene(root: Path, size_px: int, count: int) -> tuple[pd.DataFrame, gp
     footprints.to_parquet(root / "footprints.parquet")
     for tile in catalog.itertuples():
         _write_pictures(root / "raw", tile, truth_of(footprints, tile), rng)
+    _write_truth(root / "truth.csv", catalog, footprints)
     problems = [{"tile_id": catalog["tile_id"][0], "building_id": 3, "problem": "crosses itself", "action": "repaired"}]
     report = {
         "tiles": count,
@@ -172,6 +176,23 @@ def _write_scene(root: Path, size_px: int, count: int) -> tuple[pd.DataFrame, gp
     (root / "catalog.json").write_text(json.dumps(report))
     (root / "raw.json").write_text(json.dumps({"bytes": 41_874_641_730, "sha256": "ab" * 32}))
     return catalog, footprints
+
+
+def _write_truth(path: Path, catalog: pd.DataFrame, footprints: gpd.GeoDataFrame) -> None:
+    """The same footprints in tile pixels, numbered from 0 in each tile, and one that is too small on the first tile."""
+    rows = [(catalog["tile_id"][0], 900, box(1, 1, 1.8, 1.8), 3.0)]
+    for tile in catalog.itertuples():
+        own = footprints[footprints["tile_id"] == tile.tile_id]
+        shapes = own.geometry.affine_transform(_to_pixels(tile))
+        rows += [(tile.tile_id, place, *row) for place, row in enumerate(zip(shapes, own["height_m"], strict=True))]
+    names = ["ImageId", "TileBuildingId", "PolygonWKT_Pix", "Mean_Building_Height"]
+    pd.DataFrame(rows, columns=names).to_csv(path, index=False)
+
+
+def _to_pixels(tile: Any) -> list[float]:
+    """Map to pixels (x right, y down) of a row of the catalog, as shapely's affine_transform takes it."""
+    scale = 1 / PIXEL_M
+    return [scale, 0, 0, -scale, -tile.easting_m * scale, tile.northing_m * scale]
 
 
 def truth_of(footprints: gpd.GeoDataFrame, tile: Any) -> np.ndarray:
@@ -326,6 +347,7 @@ class _Run:
         size = self.config.tiles.size_px
         probabilities = np.zeros((len(test), 2, size, size), dtype=np.float16)
         rows, reliability = [], Reliability()
+        claims, judgements = [], []
         for place, tile_id in enumerate(test):
             truth = truth_of(footprints, by_id[tile_id])
             noise = ndimage.gaussian_filter(rng.normal(0, 1, truth.shape), size / 24)
@@ -339,14 +361,45 @@ class _Run:
             found = min(wanted, round(wanted * self.skill * 0.6 + rng.integers(0, 2)))
             wrong, missed = round(wanted * (1 - self.skill)), wanted - found
             f1 = 2 * found / (2 * found + wrong + missed) if found + wrong + missed else float("nan")
+            claim, judgement = self._claims(by_id[tile_id], footprints, found, wrong)
+            claims.append(claim)
+            judgements.append(judgement)
             rows.append((tile_id, found, wrong, missed, f1, both, either, both / either if either else 1.0))
         folder = self.folder("predict")
         np.save(folder / "probabilities.npy", probabilities)
         record = {**self.key, "view": self.config.variants[self.variant].test_view, "tile_ids": test, "size_px": size}
         (folder / "probabilities.json").write_text(json.dumps(record))
+        pd.concat(claims).to_parquet(folder / "polygons.parquet")
+        pd.concat(judgements).to_parquet(self.folder("score") / "buildings.parquet")
         reliability.table().to_csv(self.folder("score") / "reliability.csv", index=False)
         names = ["tile_id", "tp", "fp", "fn", "f1", "pixel_intersection", "pixel_union", "pixel_iou"]
         return self._write_scores(pd.DataFrame(rows, columns=names)), folder / "probabilities.npy"
+
+    def _claims(
+        self, tile: Any, footprints: gpd.GeoDataFrame, found: int, wrong: int
+    ) -> tuple[gpd.GeoDataFrame, pd.DataFrame]:
+        """Footprints that fit the counts, one more that is too small to count, and what the score says of them.
+
+        The first buildings are found a little aside of where they are, and what is wrong lies in a row along the top.
+        """
+        own = footprints[footprints["tile_id"] == tile.tile_id]
+        corner = (tile.easting_m, tile.northing_m)
+        shapes = [shape.buffer(-0.1) for shape in own.geometry[:found]]
+        shapes += [box(corner[0] + 2 * k, corner[1] - 3, corner[0] + 2 * k + 1.7, corner[1] - 1) for k in range(wrong)]
+        shapes.append(box(corner[0] + 1, corner[1] - 8, corner[0] + 1.4, corner[1] - 7.6))
+        claims = gpd.GeoDataFrame(
+            {"tile_id": tile.tile_id, "building_id": range(1, len(shapes) + 1), "confidence": 0.9},
+            geometry=shapes,
+            crs=32631,
+        )
+        truth = pd.DataFrame({"building_id": range(len(own)), "kind": "truth", "matched": np.arange(len(own)) < found})
+        counted = found + wrong
+        proposals = pd.DataFrame(
+            {"building_id": range(1, counted + 1), "kind": "proposal", "matched": np.arange(counted) < found}
+        )
+        areas = [*own.geometry.area, *claims.geometry.area[:counted]]
+        judged = pd.concat([truth, proposals], ignore_index=True)
+        return claims, judged.assign(tile_id=tile.tile_id, area_m2=areas, area_px=np.array(areas) / PIXEL_M**2)
 
     def _write_scores(self, tiles: pd.DataFrame) -> Path:
         tp, fp, fn = (int(tiles[name].sum()) for name in ("tp", "fp", "fn"))

@@ -1,67 +1,138 @@
-"""Which tiles are shown, and what is on their pictures."""
+"""What is on the pictures of test tiles, and that they fit into the page."""
 
 from __future__ import annotations
 
+import functools
 import io
+import json
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from PIL import Image
 from shapely.geometry import Point, box
 
 from sspipe.errors import UserError
-from sspipe.report import imagery, panels
+from sspipe.report import imagery, look_section, outlines, panels
+from sspipe.report.html import write_page
+from sspipe.report.panel_figure import panel_figure
+
+SIZE_PX = 900
 
 
-def tiles(counts: list[int], no_data: float = 0.0) -> pd.DataFrame:
-    names = [f"tile_{place:02d}" for place in range(len(counts))]
-    return pd.DataFrame({"tile_id": names, "building_count": counts, "sar_no_data_fraction": no_data})
+def invented(place: int, variants: int, buildings: int = 60, split: str = "spatial", sees: bool = True) -> panels.Panel:
+    """A tile of the real size: pictures of noise, which no format packs, and round buildings."""
+    rng = np.random.default_rng(place)
+    shapes = np.array(
+        [Point(x, y).buffer(r, quad_segs=3) for x, y, r in rng.uniform((10, 10, 6), (890, 890, 30), (buildings, 3))],
+        dtype=object,
+    )
+    third = buildings // 3
+    parts = (shapes[:third], shapes[third : 2 * third], shapes[2 * third :])
+    names = [f"v{number}" for number in range(variants)]
+    scores = pd.DataFrame({"variant": names, "title": names, "role": "candidate", "seed": 0, "f1": 0.5})
+    noise = rng.integers(0, 256, (2, panels.MAX_SIDE_PX, panels.MAX_SIDE_PX, 3), dtype=np.uint8)
+    return panels.Panel(
+        split=split,
+        tile_id=f"tile_{place}",
+        group="best",
+        reason="best F1",
+        size_px=SIZE_PX,
+        side_m=450.0,
+        optical=noise[0] if sees else None,
+        radar=noise[1],
+        truth=outlines.Truth(shapes, shapes[:2]),
+        judged={name: outlines.Judged(*parts, shapes[:1]) for name in names},
+        scores=scores.assign(tp=third, fp=third, fn=buildings - 2 * third, pixel_iou=0.4),
+    )
 
 
-def scores(table: pd.DataFrame, f1: list[float]) -> pd.DataFrame:
-    return pd.DataFrame({"tile_id": table["tile_id"], "f1": f1})
-
-
-def test_tiles_are_spread_over_building_counts_and_end_with_best_and_worst():
-    table = tiles(list(range(1, 21)))
-    f1 = [0.5] * 20
-    f1[7], f1[12] = 0.9, 0.1
-    chosen = panels.choose_tiles(table, scores(table, f1), 5)
-    assert list(chosen["tile_id"][3:]) == ["tile_07", "tile_12"]
-    assert list(chosen["reason"][3:]) == ["best F1", "worst F1"]
-    assert list(chosen["tile_id"][:3]) == ["tile_03", "tile_10", "tile_17"]
-
-
-def test_empty_tiles_and_tiles_outside_the_swath_are_left_out_while_there_are_others():
-    table = tiles([0, 5, 9])
-    table.loc[2, "sar_no_data_fraction"] = 0.8
-    chosen = panels.choose_tiles(table, scores(table, [1.0, 0.5, 0.2]), 3)
-    assert list(chosen["tile_id"]) == ["tile_01"]
-    empty = tiles([0, 0])
-    assert len(panels.choose_tiles(empty, scores(empty, [1.0, 1.0]), 3)) == 2
-
-
-@given(st.lists(st.integers(0, 60), min_size=1, max_size=30), st.integers(1, 40), st.booleans(), st.randoms())
-def test_no_tile_is_shown_twice_and_none_is_invented(counts, wanted, extremes, random):
-    table = tiles(counts)
-    chosen = panels.choose_tiles(table, scores(table, [random.random() for _ in counts]), wanted, extremes)
-    pool = sum(count > 0 for count in counts) or len(counts)
-    assert len(chosen) == min(wanted, pool)
-    assert chosen["tile_id"].is_unique
-    assert set(chosen["tile_id"]) <= set(table["tile_id"])
-
-
-def test_outcomes_are_told_apart():
-    predicted = np.array([[1, 1], [0, 0]], dtype=bool)
-    truth = np.array([[1, 0], [1, 0]], dtype=bool)
-    expected = [
-        [imagery.TRUE_POSITIVE, imagery.FALSE_POSITIVE],
-        [imagery.FALSE_NEGATIVE, imagery.BACKGROUND],
+def tiled(panel: panels.Panel, count: int) -> list[list[look_section.Drawn]]:
+    """Two splits with this tile, again and again."""
+    drawn = look_section.draw(panel)
+    return [
+        [drawn._replace(panel=replace(panel, split=split, tile_id=str(place))) for place in range(count)]
+        for split in ("spatial", "random")
     ]
-    assert imagery.outcome(predicted, truth).tolist() == expected
+
+
+def rows_of(variants: int) -> pd.DataFrame:
+    names = [f"v{number}" for number in range(variants)]
+    return pd.DataFrame({"variant": names, "title": names, "role": "candidate"})
+
+
+def page_bytes(shown: list[look_section.Drawn], variants: int, tmp_path) -> int:
+    content = {**look_section.look_content(shown, rows_of(variants)), "rule": "", "dropped": 0}
+    return write_page("look.html.jinja", {"content": content}, {}, tmp_path / "look.html")
+
+
+@pytest.mark.parametrize(("tiles", "variants", "buildings"), [(12, 8, 60), (12, 8, 150), (40, 8, 60), (12, 66, 60)])
+def test_two_splits_of_real_size_tiles_leave_room_for_the_rest_of_the_page(
+    tmp_path, monkeypatch, tiles, variants, buildings
+):
+    one = invented(0, variants, buildings)
+    # The same noise on every tile, so it is encoded once for each size.
+    encode = look_section._encoded
+    cached = functools.cache(lambda side: encode(one.radar, side))
+    monkeypatch.setattr(look_section, "_encoded", lambda picture, side: cached(side))
+    shown = look_section.fitting(tiled(one, tiles), variants)
+    assert {tile.panel.split for tile in shown} == {"spatial", "random"}
+    if variants == 8 and tiles * buildings <= 12 * 60:
+        assert len(shown) == 2 * tiles
+    assert page_bytes(shown, variants, tmp_path) < 9_000_000
+
+
+def test_the_last_tiles_of_each_split_are_the_ones_that_do_not_fit(monkeypatch):
+    one = invented(0, 3)
+    read = tiled(one, 6)
+    monkeypatch.setattr(look_section, "OUTLINE_BYTES", 4 * (look_section.CELL_BYTES * 6 + read[0][0].size))
+    shown = look_section.fitting(read, 3)
+    assert [(tile.panel.split, tile.panel.tile_id) for tile in shown] == [
+        ("spatial", "0"), ("spatial", "1"), ("random", "0"), ("random", "1"),
+    ]  # fmt: skip
+    monkeypatch.setattr(look_section, "OUTLINE_BYTES", 0)
+    assert len(look_section.fitting(read, 3)) == 2
+
+
+def test_pictures_are_as_large_as_there_is_room_for(monkeypatch):
+    content = look_section.look_content([look_section.draw(invented(0, 1))], rows_of(1))
+    assert content["side_px"] == panels.MAX_SIDE_PX
+    monkeypatch.setattr(look_section, "PICTURE_BYTES", 200_000)
+    assert (
+        content["side_px"]
+        > look_section.look_content([look_section.draw(invented(0, 1))], rows_of(1))["side_px"]
+        >= 150
+    )
+
+
+def test_what_the_viewer_says_holds_no_tag():
+    panel = invented(0, 1)
+    told = look_section.look_content(
+        [look_section.draw(replace(panel, reason="</script><b>"))], rows_of(1).assign(title="<i>")
+    )
+    assert "<" not in told["data"]
+    assert json.loads(told["data"])["tiles"][0]["reason"] == "</script><b>"
+
+
+def test_a_variant_without_footprints_is_a_gap():
+    content = look_section.look_content([look_section.draw(invented(0, 1))], rows_of(2))
+    assert content["tiles"][0]["cells"][1]["gap"] == "no footprints of it on the spatial split"
+    assert json.loads(content["data"])["tiles"][0]["runs"][1] == {"gap": "no footprints of it on the spatial split"}
+
+
+@pytest.mark.parametrize("sees", [True, False])
+def test_the_printed_form_has_a_picture_for_every_variant_and_says_what_colours_mean(sees):
+    figure = panel_figure(invented(0, 6, sees=sees), 10.8)
+    titles = [axis.get_title(loc="left") for axis in figure.axes]
+    assert titles[:3] == ["Optical (EO)", "Radar (SAR)", "Truth: 60 buildings"]
+    assert titles[3:] == [f"v{number}\nF1 0.50" for number in range(6)]
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == list(outlines.KIND_WORDS.values())
+    words = [text.get_text() for axis in figure.axes for text in axis.texts]
+    assert "100 m" in words and "N" in words
+    assert ("no optical image" in words) == (not sees)
+    boxes = [axis.get_position() for axis in figure.axes]
+    assert all(place.x0 >= 0 and place.x1 <= 1 and place.y0 > 0.03 and place.y1 <= 1 for place in boxes)
 
 
 def test_truth_is_the_pixels_whose_centres_lie_in_a_footprint():
@@ -78,53 +149,70 @@ def test_a_tile_without_footprints_has_an_empty_truth():
     assert not imagery.truth_mask([], 0, 0, 8, 0.5).any()
 
 
-def test_no_data_is_black_and_does_not_bend_the_stretch():
+@pytest.mark.parametrize("count", [1, 2, 3, 4, 6])
+def test_no_data_is_black_and_does_not_bend_the_stretch_whatever_the_bands(count):
     rng = np.random.default_rng(0)
-    bands = rng.uniform(20, 60, (4, 30, 30)).astype(np.float32)
-    half = bands.copy()
-    half[:, :, :15] = 0
+    bands = rng.uniform(20, 60, (count, 30, 30)).astype(np.float32)
+    for nothing in (0, np.nan):
+        half = bands.copy()
+        half[:, :, :15] = nothing
+        for picture in (imagery.radar_picture, imagery.optical_picture):
+            shown = picture(half)
+            assert shown.shape == (30, 30, 3) and shown.dtype == np.uint8
+            assert (shown[:, :15] == 0).all()
+            assert np.array_equal(shown[:, 15:], picture(bands[:, :, 15:]))
+            assert shown.max() == 255
+    assert (imagery.radar_picture(np.zeros((count, 5, 5), np.float32)) == 0).all()
+
+
+def test_one_band_is_grey_and_the_colours_of_more_are_named():
+    rng = np.random.default_rng(0)
     for picture in (imagery.radar_picture, imagery.optical_picture):
-        shown = picture(half)
-        assert (shown[:, :15] == 0).all()
-        assert np.array_equal(shown[:, 15:], picture(bands[:, :, 15:]))
-    assert (imagery.radar_picture(np.zeros((4, 5, 5), np.float32)) == 0).all()
+        grey = picture(rng.uniform(1, 9, (1, 20, 20)))
+        assert np.array_equal(grey[..., 0], grey[..., 1]) and np.array_equal(grey[..., 0], grey[..., 2])
+    assert imagery.radar_words(["VV"]) == "Radar: VV in grey."
+    assert "blue VV minus VH" in imagery.radar_words(["VV", "VH"])
+    assert "green the mean of HV and VH" in imagery.radar_words(["HH", "HV", "VH", "VV"])
+    assert imagery.radar_words(["a", "b", "c"]) == "Radar colours: red a, green b, blue c."
 
 
-def test_shrinking_keeps_classes_and_averages_colours():
-    classes = np.repeat(np.repeat(np.array([[0, 3], [1, 2]], np.uint8), 3, axis=0), 3, axis=1)
-    assert imagery.shrunk(classes, 2).tolist() == [[0, 3], [1, 2]]
+def test_two_bands_make_a_picture_of_the_two_and_their_difference():
+    bands = np.random.default_rng(0).uniform(20, 60, (2, 40, 40))
+    bands[0, 5, 5], bands[1, 5, 5] = 100, 1
+    shown = imagery.radar_picture(bands)
+    assert shown[5, 5].tolist() == [255, 0, 255]
+
+
+def test_shrinking_averages_and_leaves_small_pictures_alone():
     colours = np.zeros((4, 4, 3), np.uint8)
     colours[::2] = 200
     assert (imagery.shrunk(colours, 2) == 100).all()
-    assert imagery.shrunk(classes, 6) is classes
+    assert imagery.shrunk(colours, 4) is colours
+    assert imagery.shrunk(np.zeros((9, 9, 3), np.uint8), 6).shape == (6, 6, 3)
 
 
-def test_png_files_come_back_as_they_were():
-    classes = np.random.default_rng(0).integers(0, 4, (20, 20)).astype(np.uint8)
-    read = np.array(Image.open(io.BytesIO(imagery.outcome_png(classes))).convert("RGB"))
-    assert np.array_equal(read, imagery.outcome_colours(classes))
+def test_a_picture_comes_back_nearly_as_it_was():
+    rows, columns = np.mgrid[0:90, 0:90]
+    picture = np.stack([rows * 2, columns * 2, rows + columns], axis=2).astype(np.uint8)
+    read = np.array(Image.open(io.BytesIO(imagery.webp(picture))).convert("RGB"))
+    assert np.abs(read.astype(int) - picture).mean() < 3
 
 
-@pytest.mark.parametrize(("tiles_shown", "variants"), [(8, 8), (14, 8), (42, 8), (14, 200), (42, 200)])
-def test_real_size_panels_fit_into_the_page(tiles_shown, variants):
-    side = panels.picture_side_px(tiles_shown, variants)
-    rng = np.random.default_rng(0)
-    speckle = imagery.colour_png(rng.integers(0, 256, (side, side, 3), dtype=np.uint8))
-    blocks = rng.integers(0, 4, (side // 6 + 1, side // 6 + 1)).astype(np.uint8)
-    classes = imagery.outcome_png(np.repeat(np.repeat(blocks, 6, axis=0), 6, axis=1)[:side, :side])
-    total = tiles_shown * (2 * len(imagery.data_uri(speckle)) + (1 + variants) * len(imagery.data_uri(classes)))
-    assert 60 <= side <= panels.MAX_SIDE_PX
-    assert total < 13_000_000
-
-
-@pytest.mark.parametrize(("side_m", "bar_m"), [(450, 100), (112.5, 20), (32, 10), (150, 50)])
+@pytest.mark.parametrize(("side_m", "bar_m"), [(450, 100), (112.5, 20), (32, 10), (150, 50), (1.5, 0.5)])
 def test_the_scale_bar_is_a_round_length(side_m, bar_m):
-    assert panels.scale_bar_m(side_m) == bar_m
+    assert panels.scale_bar_m(side_m) == pytest.approx(bar_m)
 
 
-def test_probabilities_that_do_not_fit_their_list_of_tiles_are_refused(tmp_path):
-    path = tmp_path / "probabilities.npy"
-    np.save(path, np.zeros((2, 2, 4, 4), np.float16))
-    path.with_suffix(".json").write_text('{"split": "s", "variant": "v", "seed": 0, "tile_ids": ["a"], "size_px": 4}')
-    with pytest.raises(UserError, match="does not hold the 1 tiles"):
-        panels.index_predictions([path])
+def test_a_run_whose_footprints_are_gone_is_an_error_and_one_that_has_none_is_left_out(tmp_path):
+    for folder, name in (("score", "scores.json"), ("predict", "probabilities.json")):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / name).write_text('{"split": "s", "variant": "v", "seed": 0}')
+    scores, polygons = tmp_path / "score" / "scores.json", tmp_path / "predict" / "polygons.parquet"
+    assert panels.index_runs([scores], []) == {}
+    with pytest.raises(UserError, match=r"polygons\.parquet: no such file; run the rule extract_polygons"):
+        panels.index_runs([scores], [polygons])
+    polygons.write_bytes(b"")
+    with pytest.raises(UserError, match=r"buildings\.parquet: no such file; run the rule score_polygons"):
+        panels.index_runs([scores], [polygons])
+    (tmp_path / "score" / "buildings.parquet").write_bytes(b"")
+    assert list(panels.index_runs([scores], [polygons])) == [panels.Run("s", "v", 0)]
