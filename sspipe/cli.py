@@ -7,6 +7,7 @@ training job never waits for the raster libraries, nor a scoring job for torch.
 from __future__ import annotations
 
 import argparse
+import difflib
 import importlib
 import os
 import select
@@ -74,28 +75,36 @@ def _is_broken(stream: TextIO) -> bool:
 
 def parsed(arguments: Sequence[str] | None = None) -> tuple[str, dict[str, Any], str, bool]:
     """The stage's function (`module:name`), its arguments, its name, and whether it says nothing of its own."""
-    options = vars(_parser().parse_args(arguments))
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    parser, stages = build_parser()
+    if words and not words[0].startswith("-") and words[0] not in stages:
+        close = difflib.get_close_matches(words[0], stages, n=1)
+        hint = f"did you mean `{close[0]}`?" if close else "python -m sspipe --help lists them"
+        parser.error(f"there is no stage `{words[0]}`; {hint}")
+    options = vars(parser.parse_args(words))
     return options.pop("stage"), options, options.pop("command_name"), options.pop("quiet")
 
 
-def _parser() -> Parser:
+def build_parser() -> tuple[Parser, dict[str, Parser]]:
+    """The parser of the command line, and that of each stage by its name."""
     parser = Parser(prog="python -m sspipe", formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--version", action="version", version=sspipe.__version__)
-    stages = parser.add_subparsers(title="stages", required=True, metavar="STAGE", help="one of those below")
+    adder = parser.add_subparsers(title="stages", required=True, metavar="STAGE", help="one of those below")
+    stages: dict[str, Parser] = {}
     listed: list[str] = []
 
     def stage(name: str, function: str, what: str, details: str = "", quiet: bool = False) -> Parser:
         listed.append(_entry(name, what))
-        sub = stages.add_parser(name, description=f"{what}. {details}" if details else what)
-        sub.set_defaults(stage=f"sspipe.{function}", command_name=name, quiet=quiet)
-        return sub
+        stages[name] = adder.add_parser(name, description=f"{what}. {details}" if details else what)
+        stages[name].set_defaults(stage=f"sspipe.{function}", command_name=name, quiet=quiet)
+        return stages[name]
 
     for room in (operate, data, pack, train, predict, score, report):
         listed.append(f"\n{(room.__doc__ or '').splitlines()[0]}")
         room.add(stage)
     parser.description = textwrap.fill(sspipe.__doc__ or "", WIDTH)
     parser.epilog = "\n".join([*listed, "", "python -m sspipe STAGE --help lists the flags of a stage."])
-    return parser
+    return parser, stages
 
 
 def _entry(name: str, what: str) -> str:

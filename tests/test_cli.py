@@ -65,6 +65,14 @@ def test_a_connection_that_breaks_is_no_reader_that_has_left(tmp_path, monkeypat
         main(["resolve-variant", "--settings", "{}", "--out", str(tmp_path / "v.json")])
 
 
+@pytest.mark.parametrize(("typed", "told"), [("sttus", "did you mean `status`?"), ("xyz", "--help lists them")])
+def test_a_misspelt_stage_is_told_with_the_nearest(typed, told, capsys):
+    with pytest.raises(SystemExit) as ended:
+        main([typed])
+    assert ended.value.code == 2
+    assert f"there is no stage `{typed}`; " in (message := capsys.readouterr().err) and told in message
+
+
 def test_every_stage_explains_itself(capsys):
     with pytest.raises(SystemExit) as ended:
         main(["--help"])

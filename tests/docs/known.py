@@ -9,7 +9,7 @@ from typing import Any, get_args
 import yaml
 from pydantic import BaseModel
 
-from sspipe.cli import _parser
+from sspipe.cli import build_parser
 from sspipe.config import Config
 from tests.docs.pages import ROOT
 
@@ -58,7 +58,7 @@ def _values(schema: Any) -> set[str]:
 CONFIG_KEYS = _settings(Config)
 CONFIG_VALUES = _values(Config.model_json_schema())
 
-_SUBPARSERS = next(action for action in _parser()._actions if isinstance(action.choices, dict)).choices
+_, _SUBPARSERS = build_parser()
 STAGES = set(_SUBPARSERS)
 FLAGS = {flag for parser in _SUBPARSERS.values() for flag in parser._option_string_actions}
 

@@ -5,7 +5,7 @@ import re
 
 import pytest
 
-from sspipe.cli import _parser, parsed
+from sspipe.cli import build_parser, parsed
 from tests.docs.known import RULES
 from tests.docs.pages import NEEDS, PAGES, PROGRAMS, ROOT, read_page, words_of
 
@@ -16,6 +16,7 @@ IDS = [f"{command.where}: {command.text}" for command in COMMANDS]
 COVERED = {
     r"^python -m sspipe audit$": "tests/data/test_audit.py::test_a_random_split_of_the_real_tiles_leaks_as_is_known",
     r"^sspipe score$": "tests/score/test_csv_pair.py::test_solaris_fixture_is_scored_and_printed_by_the_command",
+    r"--configfile my_city\.yaml": "tests/workflow/test_own_data.py::test_both_splits_are_trained_scored_and_agree_with_solaris",
     r"^python -m sspipe STAGE$": "tests/workflow/test_workflow.py::test_all_ends_in_one_row_of_scores_for_every_run",
 }
 # What is only spoken of.
@@ -27,7 +28,7 @@ ENDLESS = re.compile(r"sspipe follow|--watch")
 # What stands for something that the reader chooses.
 PLACEHOLDERS = {"STAGE": "train"}
 
-SUBPARSERS = next(action for action in _parser()._actions if isinstance(action.choices, dict)).choices
+_, SUBPARSERS = build_parser()
 MAKE_TARGETS = re.search(r"\.PHONY: (.*)", (ROOT / "Makefile").read_text())[1].split()
 SNAKEMAKE_OPTIONS_WITH_A_VALUE = {
     *("--profile", "--cores", "--report", "--software-deployment-method", "--sdm", "--jobs", "--configfile"),
