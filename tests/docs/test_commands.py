@@ -15,8 +15,14 @@ IDS = [f"{command.where}: {command.text}" for command in COMMANDS]
 # Tests that run a command which cannot be run here: a pattern of it, and where.
 COVERED = {
     r"^python -m sspipe audit$": "tests/data/test_audit.py::test_a_random_split_of_the_real_tiles_leaks_as_is_known",
+    r"--configfile my_city\.yaml": (
+        "tests/workflow/test_own_data.py::test_both_splits_are_trained_scored_and_agree_with_solaris"
+    ),
     r"^sspipe score$": "tests/score/test_csv_pair.py::test_solaris_fixture_is_scored_and_printed_by_the_command",
-    r"--configfile my_city\.yaml": "tests/workflow/test_own_data.py::test_both_splits_are_trained_scored_and_agree_with_solaris",
+    r"^sspipe plan$": "tests/slurm/test_operator.py::test_a_plan_is_made_before_anything_is_queued",
+    r"^sspipe preflight$": (
+        "tests/slurm/test_operator.py::test_preflight_finds_nothing_wrong_with_a_profile_that_fits"
+    ),
     r"^python -m sspipe STAGE$": "tests/workflow/test_workflow.py::test_all_ends_in_one_row_of_scores_for_every_run",
 }
 # What is only spoken of.
