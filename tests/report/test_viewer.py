@@ -67,7 +67,7 @@ def test_keys_switch_variants_tiles_pictures_and_layers(page):
     page.keyboard.press("s")
     assert pixels(page) == radar
     page.keyboard.press("t")
-    assert page.evaluate(DRAWN) == ["#look-0-sar", "#look-0-2", "#look-0-truth"]
+    assert page.evaluate(DRAWN) == ["#look-0-sar", "#look-0-truth", "#look-0-2"]
     assert pixels(page) != radar
     page.keyboard.press("o")
     assert page.evaluate(DRAWN) == ["#look-0-sar", "#look-0-truth"]
@@ -246,3 +246,10 @@ def test_one_variant_and_one_tile_make_a_viewer(browser, lone_report):
         page.get_by_role("button", name="Next variant").click()
         assert page.evaluate(DRAWN) == ["#look-0-sar", "#look-0-0"]
         assert "Test tiles, chosen by rule: 1 of the spatial split" in page.locator("main").inner_text()
+
+
+def test_on_a_phone_a_tile_that_is_chosen_far_below_comes_into_view(browser, report):
+    with opened(browser, report.arguments["out"], width=390, height=844, has_touch=True, is_mobile=True) as page:
+        page.locator("#viewer button[data-tile='5']").tap()
+        assert page.evaluate(DRAWN)[0] == "#look-5-sar"
+        assert page.locator("#viewer .stage").bounding_box()["y"] >= -1

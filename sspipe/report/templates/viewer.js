@@ -121,7 +121,11 @@
       const words = element("span", { class: "why" }, element("b", {}, tile.group), ` ${tile.buildings} buildings`);
       const button = element("button", { type: "button", "data-tile": place, title: tile.reason });
       button.append(picture(`look-${tile.place}-sar`), words);
-      button.addEventListener("click", () => chooseTile(place));
+      button.addEventListener("click", () => {
+        chooseTile(place);
+        // On a phone the strips lie far below the stage.
+        if (one(".stage").getBoundingClientRect().bottom < 120) viewer.scrollIntoView();
+      });
       strip.append(button);
     }
     const heading = element("h3", {}, `${split[0].toUpperCase()}${split.slice(1)} split`);
