@@ -18,13 +18,14 @@ class Checkout:
     """A copy of the workflow's files, in which Snakemake runs as a user runs it."""
 
     folder: Path
+    overlay: str = "tiny.yaml"  # laid over config.yaml; the experiment has its name
 
     @property
     def results(self) -> Path:
-        return self.folder / "results" / "tiny"
+        return self.folder / "results" / Path(self.overlay).stem
 
     def snakemake(self, *arguments: str) -> subprocess.CompletedProcess:
-        command = [sys.executable, "-m", "snakemake", "--configfile", "tiny.yaml", "--cores", "2"]
+        command = [sys.executable, "-m", "snakemake", "--configfile", self.overlay, "--cores", "2"]
         triggers = ["--rerun-triggers", "mtime", "params", "input"]
         return subprocess.run(
             [*command, *arguments, *triggers], cwd=self.folder, capture_output=True, text=True, timeout=900
@@ -39,19 +40,19 @@ class Checkout:
         return {rule: int(count) for rule, count in rows}
 
     def edit(self, change) -> None:
-        """Changes tiny.yaml as a user would in an editor."""
-        path = self.folder / "tiny.yaml"
+        """Changes the overlay as a user would in an editor."""
+        path = self.folder / self.overlay
         content = yaml.safe_load(path.read_text())
         change(content)
         path.write_text(yaml.safe_dump(content))
 
 
-def copy_workflow(folder: Path) -> Checkout:
+def copy_workflow(folder: Path, overlay: str = "tiny.yaml") -> Checkout:
     for name in ("rules", "profiles", "envs"):
         shutil.copytree(REPOSITORY / name, folder / name)
-    for name in ("Snakefile", "config.yaml", "tests/workflow/tiny.yaml"):
+    for name in ("Snakefile", "config.yaml", f"tests/workflow/{overlay}"):
         shutil.copy(REPOSITORY / name, folder)
-    return Checkout(folder)
+    return Checkout(folder, overlay)
 
 
 @pytest.fixture(scope="session")
