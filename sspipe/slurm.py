@@ -17,7 +17,7 @@ import json
 import os
 import subprocess
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -128,11 +128,26 @@ def cancel_command(ids: Sequence[str]) -> list[str]:
     return ["scancel", *ids]
 
 
+def absent(environment: Mapping[str, str]) -> str:
+    """Why one of Slurm's programs may not be there, and what to do.
+
+    Args:
+        environment: of this process.
+    """
+    image = environment.get("APPTAINER_CONTAINER") or environment.get("SINGULARITY_CONTAINER")
+    if image:
+        return (
+            f"not found in the container {image}: start Snakemake outside of it, and have trainings alone run in it by "
+            "train.node_python of the profile (docs/operating.md), or bind the site's Slurm programs into it"
+        )
+    return "not found, so there is no Slurm on this machine; run this on a login node, or use profiles/local"
+
+
 def call(command: Sequence[str]) -> str:
-    """Runs one of the commands above.
+    """Runs one of Slurm's programs.
 
     Raises:
-        SlurmAwayError: it failed or did not answer in time; the message is its own.
+        SlurmAwayError: it is not there, failed or did not answer in time; the message is its own.
     """
     # C: so that nothing depends on the user's language or date format.
     environment = {**os.environ, "LC_ALL": "C", "SLURM_TIME_FORMAT": "standard"}
@@ -140,6 +155,8 @@ def call(command: Sequence[str]) -> str:
         done = subprocess.run(command, capture_output=True, text=True, timeout=CALL_LIMIT_S, env=environment)
     except subprocess.TimeoutExpired:
         raise SlurmAwayError(f"{command[0]}: no answer within {CALL_LIMIT_S} s") from None
+    except FileNotFoundError:
+        raise SlurmAwayError(f"{command[0]}: {absent(os.environ)}") from None
     except OSError as error:
         raise SlurmAwayError(f"{command[0]}: {error.strerror}") from None
     if done.returncode:
@@ -165,6 +182,10 @@ class Queue:
             SlurmAwayError: the controller did not answer when it was last asked.
         """
         return {job.id: job for job in self._look("squeue", ())}
+
+    def asked(self) -> float | None:
+        """When the controller was last asked, in seconds since 1970; None: never."""
+        return _read(self._folder / "squeue.json").get("taken")
 
     def ended(self, job_id: str) -> SlurmJob | None:
         """A job that the queue has forgotten, from the accounting; None if that does not know it (yet).

@@ -68,3 +68,11 @@ def _profile(parser: Parser) -> None:
     path(parser, "--profile", "the profile that the night runs with, for example profiles/slurm", required=False)
     what = "configurations over config.yaml, as snakemake takes them (default: the profile's)"
     parser.add_argument("--configfile", type=Path, nargs="+", default=(), help=what)
+    parser.add_argument(
+        "--config",
+        nargs="+",
+        default=(),
+        dest="config_values",
+        metavar="KEY=VALUE",
+        help="single values over those, as snakemake takes them",
+    )

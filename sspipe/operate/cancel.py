@@ -28,7 +28,15 @@ class Victim:
     job: SlurmJob
 
 
-def cancel(*, profile: Path | None, configfile: Sequence[Path], runs: Sequence[str], all_runs: bool, yes: bool) -> int:
+def cancel(
+    *,
+    profile: Path | None,
+    configfile: Sequence[Path],
+    runs: Sequence[str],
+    all_runs: bool,
+    yes: bool,
+    config_values: Sequence[str] = (),
+) -> int:
     """Ends Slurm jobs, after asking: the stage `cancel`.
 
     Args:
@@ -37,6 +45,7 @@ def cancel(*, profile: Path | None, configfile: Sequence[Path], runs: Sequence[s
         runs: which: `split/variant/seedN`, or any part of that.
         all_runs: every training, and the jobs that Snakemake's executor submitted for this experiment.
         yes: does not ask.
+        config_values: as Snakemake's `--config`.
 
     Returns:
         0; 1 if nobody said yes.
@@ -44,7 +53,7 @@ def cancel(*, profile: Path | None, configfile: Sequence[Path], runs: Sequence[s
     Raises:
         UserError: no such run, nothing named, or Slurm does not answer.
     """
-    config = read_config(read_profile(profile), configfile)
+    config = read_config(read_profile(profile), configfile, config_values)
     chosen = chosen_runs(config, runs, all_runs)
     jobs = _queue()
     victims = [victim for run in chosen for victim in _training(config, run, jobs)]

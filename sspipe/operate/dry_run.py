@@ -38,7 +38,9 @@ class PlannedJob:
     resources: dict[str, str]
 
 
-def dry_run(profile: Path | None, configfiles: Sequence[Path], targets: Sequence[str]) -> list[PlannedJob]:
+def dry_run(
+    profile: Path | None, configfiles: Sequence[Path], config_values: Sequence[str], targets: Sequence[str]
+) -> list[PlannedJob]:
     """Asks Snakemake for the jobs that it would run.
 
     A process of its own, and its text: the graph is then made from the same command line as the night's, with
@@ -47,6 +49,7 @@ def dry_run(profile: Path | None, configfiles: Sequence[Path], targets: Sequence
     Args:
         profile: as `--profile`.
         configfiles: as `--configfile`.
+        config_values: as `--config`.
         targets: rules or files, and further options of Snakemake.
 
     Raises:
@@ -59,6 +62,8 @@ def dry_run(profile: Path | None, configfiles: Sequence[Path], targets: Sequence
         command += ["--cores", "all"]
     if configfiles:
         command += ["--configfile", *map(str, configfiles)]
+    if config_values:
+        command += ["--config", *config_values]
     # A profile may keep rules quiet, and it is they that are read here.
     done = subprocess.run(
         [*command, "--quiet", "host", "--nocolor", *(targets or ["--", "all"])], capture_output=True, text=True
@@ -71,7 +76,7 @@ def dry_run(profile: Path | None, configfiles: Sequence[Path], targets: Sequence
 
 
 def parse_dry_run(text: str) -> list[PlannedJob]:
-    """Reads the jobs from what a dry run prints."""
+    """Reads the jobs from what a dry run prints; a target, which makes nothing itself, is none."""
     jobs = []
     kind = rule = None
     fields: dict[str, str] = {}
@@ -81,7 +86,8 @@ def parse_dry_run(text: str) -> list[PlannedJob]:
         elif rule and (found := _FIELD.fullmatch(line)):
             fields[found[1]] = found[2]
         elif rule:
-            jobs.append(_job(rule, kind == "localrule", fields))
+            if "output" in fields:
+                jobs.append(_job(rule, kind == "localrule", fields))
             rule = None
     return jobs
 

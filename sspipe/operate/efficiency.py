@@ -69,6 +69,7 @@ def efficiency(
     folder: Path | None,
     out: Path | None,
     as_json: bool,
+    config_values: Sequence[str] = (),
 ) -> None:
     """Prints what was asked for against what was used, or writes it: the stage `efficiency`.
 
@@ -80,11 +81,12 @@ def efficiency(
         folder: `results/{experiment}`, in place of the two.
         out: CSV to write; None prints.
         as_json: prints JSON.
+        config_values: as Snakemake's `--config`.
 
     Raises:
         UserError: profile or configuration cannot be used.
     """
-    folder = folder or read_config(read_profile(profile), configfile).folder
+    folder = folder or read_config(read_profile(profile), configfile, config_values).folder
     rows = measured(folder)
     if out is not None:
         with whole_file(out) as partial:

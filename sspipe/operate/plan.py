@@ -17,7 +17,7 @@ from sspipe.config import Config
 from sspipe.files import read_json
 from sspipe.operate import disk, work
 from sspipe.operate.dry_run import PlannedJob, dry_run, jobs_per_rule
-from sspipe.operate.profile import Profile, minutes, read_config, read_profile
+from sspipe.operate.profile import Profile, minutes, read_config, read_profile, with_options
 from sspipe.operate.text import columns, gigabytes, hours
 
 _PREDICTING = {"predict_tiles": "test", "predict_validation": "validation"}
@@ -47,6 +47,7 @@ def plan(
     targets: Sequence[str],
     as_json: bool,
     night_hours: float | None,
+    config_values: Sequence[str] = (),
 ) -> int:
     """Prints what would run: the stage `plan`.
 
@@ -56,6 +57,7 @@ def plan(
         targets: as Snakemake's, with further options of it.
         as_json: prints JSON.
         night_hours: in place of the configuration's.
+        config_values: as Snakemake's `--config`.
 
     Returns:
         0; 1 if something that the plan needs is not there, such as disk.
@@ -63,9 +65,10 @@ def plan(
     Raises:
         UserError: profile or configuration cannot be used, or Snakemake refuses them.
     """
-    chosen = read_profile(profile)
-    config = read_config(chosen, configfile)
-    jobs = dry_run(profile, configfile, targets)
+    # Options of Snakemake may come in either place.
+    chosen, overlays, values = with_options(read_profile(profile), targets)
+    config = read_config(chosen, overlays or configfile, values or config_values)
+    jobs = dry_run(profile, configfile, config_values, targets)
     made = make_plan(config, chosen, jobs, night_hours or config.plan.night_hours)
     print(json.dumps(made, indent=2) if as_json else render(made), flush=True)
     return 1 if made["problems"] else 0

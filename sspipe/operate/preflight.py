@@ -42,7 +42,13 @@ class Finding:
 
 
 def preflight(
-    *, profile: Path | None, configfile: Sequence[Path], on_node: bool, node_minutes: float, as_json: bool
+    *,
+    profile: Path | None,
+    configfile: Sequence[Path],
+    on_node: bool,
+    node_minutes: float,
+    as_json: bool,
+    config_values: Sequence[str] = (),
 ) -> int:
     """Prints what would stop a night: the stage `preflight`.
 
@@ -52,6 +58,7 @@ def preflight(
         on_node: also submits a job that looks at a node.
         node_minutes: how long that job may wait in the queue.
         as_json: prints JSON.
+        config_values: as Snakemake's `--config`.
 
     Returns:
         0; 1 if there is a problem.
@@ -60,7 +67,7 @@ def preflight(
         UserError: profile or configuration cannot be used.
     """
     chosen = read_profile(profile)
-    config = read_config(chosen, configfile)
+    config = read_config(chosen, configfile, config_values)
     findings = login_findings(config, chosen)
     if on_node:
         if not chosen.on_slurm:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -115,12 +116,13 @@ def read_profile(folder: Path | None) -> Profile:
     return Profile(paths[0], values)
 
 
-def read_config(profile: Profile, configfiles: Sequence[Path]) -> Config:
-    """Reads the configuration as the workflow does: `config.yaml`, and the overlays on it in turn.
+def read_config(profile: Profile, configfiles: Sequence[Path], config_values: Sequence[str] = ()) -> Config:
+    """Reads the configuration as the workflow does: `config.yaml`, the overlays on it in turn, then single values.
 
     Args:
-        profile: whose own overlays are taken where `configfiles` has none, as Snakemake has it.
+        profile: whose own overlays and values are taken where the command line has none, as Snakemake has it.
         configfiles: of the command line.
+        config_values: `key=value` of the command line.
 
     Raises:
         UserError: a file is missing, or the configuration cannot be used.
@@ -128,7 +130,28 @@ def read_config(profile: Profile, configfiles: Sequence[Path]) -> Config:
     content: Any = _yaml(Path("config.yaml"))
     for path in configfiles or profile.configfiles:
         content = merged(content, _yaml(Path(path)))
-    return load_config(content)
+    return load_config(merged(content, _values(config_values or profile.values.get("config"), profile)))
+
+
+def with_options(profile: Profile, words: Sequence[str]) -> tuple[Profile, list[Path], list[str]]:
+    """What words of Snakemake's own command line change of a profile and of the configuration.
+
+    Args:
+        profile: that they stand beside.
+        words: targets, and options of Snakemake.
+
+    Returns:
+        The profile with its limits as the words have them; overlays; values as `key=value`.
+    """
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    parser.add_argument("--configfile", "--configfiles", nargs="+", type=Path, default=[])
+    parser.add_argument("--config", "-C", nargs="+", default=[])
+    parser.add_argument("--resources", "--res", nargs="+")
+    parser.add_argument("--jobs", "-j")
+    parser.add_argument("--cores", "-c")
+    given, _ = parser.parse_known_args(list(words))
+    limits = {name: value for name in ("resources", "jobs", "cores") if (value := getattr(given, name)) is not None}
+    return Profile(profile.path, {**profile.values, **limits}), given.configfile, given.config
 
 
 def minutes(value: Any) -> float | None:
@@ -152,6 +175,18 @@ def mebibytes(value: Any) -> float | None:
     if match is None:
         return None
     return float(match[1]) * _MIB[match[2] or "m"]
+
+
+def _values(given: Any, profile: Profile) -> dict[str, Any]:
+    """`--config` as Snakemake reads it: a mapping, or `key=value` texts."""
+    if not given or isinstance(given, dict):
+        return dict(given or {})
+    from snakemake.cli import parse_config  # type: ignore[import-untyped]
+
+    try:
+        return parse_config([given] if isinstance(given, str) else list(given))
+    except ValueError as error:
+        raise UserError(f"{profile.name}: --config: {error}") from None
 
 
 def _yaml(path: Path) -> Any:

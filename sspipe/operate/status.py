@@ -26,7 +26,13 @@ _COLOURS = {"done": "green", "training": "cyan", "queued": "yellow", "failed": "
 
 
 def status(
-    *, profile: Path | None, configfile: Sequence[Path], as_json: bool, watch: bool, every_seconds: float
+    *,
+    profile: Path | None,
+    configfile: Sequence[Path],
+    as_json: bool,
+    watch: bool,
+    every_seconds: float,
+    config_values: Sequence[str] = (),
 ) -> int:
     """Prints where every run is: the stage `status`.
 
@@ -36,6 +42,7 @@ def status(
         as_json: prints JSON.
         watch: prints it again and again, until Ctrl-C.
         every_seconds: between two of them; Slurm is asked every 30 s at most, whoever watches.
+        config_values: as Snakemake's `--config`.
 
     Returns:
         0.
@@ -43,7 +50,7 @@ def status(
     Raises:
         UserError: profile or configuration cannot be used.
     """
-    config = read_config(read_profile(profile), configfile)
+    config = read_config(read_profile(profile), configfile, config_values)
     try:
         if watch and not as_json and sys.stdout.isatty():
             _live(config, every_seconds)
@@ -62,12 +69,14 @@ def look(config: Config) -> dict[str, Any]:
     """Where everything is, as plain values."""
     jobs, problem = slurm_jobs(config)
     states = run_states(config, jobs)
+    asked = Queue(config.folder / "slurm").asked()
     return {
         "experiment": config.experiment,
         "folder": str(config.folder),
         "time": datetime.now(UTC).isoformat(timespec="seconds"),
         "counts": {state: count for state in STATES if (count := sum(run.state == state for run in states))},
         "slurm": problem,
+        "slurm_asked": None if asked is None else datetime.fromtimestamp(asked, UTC).isoformat(timespec="seconds"),
         "other_jobs": dict(Counter(f"{rule_of(job)} {job.state.lower()}" for job in snakemakes_own(config, jobs))),
         "runs": [asdict(run) for run in states],
         "stale": [asdict(stale) for stale in stale_results(config.folder)],
@@ -154,6 +163,9 @@ def remarks(looked: Mapping[str, Any]) -> list[str]:
         if run["detail"]
     ]
     lines += [f"{count} x {what}" for what, count in looked["other_jobs"].items()]
+    if looked["slurm_asked"]:
+        asked = datetime.fromisoformat(looked["slurm_asked"]).astimezone()
+        lines.append(f"Slurm's queue as of {asked:%H:%M:%S}; it is asked once in 30 s at most, and files are as of now")
     lines += [looked["slurm"]] if looked["slurm"] else []
     return lines + [stale_line(Stale(**stale)) for stale in looked["stale"]]
 
@@ -179,13 +191,15 @@ def _rich(looked: Mapping[str, Any]) -> Any:
     from rich.text import Text
 
     # The log's path is guessed from the run's name: the screen has no room for both.
-    table = Table(*_HEADER[:-1], title=headline(looked), title_justify="left", expand=False)
+    table = Table(*_HEADER[:-1], expand=False)
     order = {TRAINING: 0, QUEUED: 1}
     for run in sorted(looked["runs"], key=lambda run: order.get(run["state"], 2)):
         cells = row_of(run)[:-1]
         table.add_row(cells[0], Text(cells[1], style=_COLOURS.get(cells[1], "")), *cells[2:])
     logs = f"logs: {looked['folder']}/train/RUN/train.log; Ctrl-C ends this screen and nothing else"
-    return Group(table, *(Text(line) for line in remarks(looked)), Text(logs, style="dim"))
+    # A screen that is too low cuts what is lowest: runs that are done or have not begun.
+    above = [Text(headline(looked), style="bold"), *(Text(line) for line in remarks(looked)), Text(logs, style="dim")]
+    return Group(*above, table)
 
 
 def _is_done(config: Config, job: str) -> bool:

@@ -129,13 +129,17 @@ def _expected(split: Split, tiles: int) -> Tiles:
 
 
 def measured_rate(config: Config, on_gpu: bool) -> Rate | None:
-    """The median rate of this experiment's finished trainings, per GPU or per job without GPUs; None if none fits."""
+    """The median rate of this experiment's finished trainings, of one GPU alone or of a job without; None if none fits.
+
+    What several GPUs lose by sharing a batch is in the time of those that did; it is put back by `plan.gpu_scaling`,
+    which the plan takes off again for as many as the next training gets.
+    """
     rates, devices = [], set()
     for path in sorted(config.folder.glob("train/*/*/seed*/train.json")):
         record = read_json(path)
         rate = rate_of(record, config.tiles.padded_px, on_gpu, bands_of(config))
         if rate is not None:
-            rates.append(rate)
+            rates.append(rate / (config.plan.gpu_scaling if on_gpu and record.get("ranks", 1) > 1 else 1))
             devices.add(str(record["device"]))
     if not rates:
         return None

@@ -65,7 +65,7 @@ def config(tmp_path):
 
 
 def test_the_dry_run_is_read_with_reasons_resources_and_threads():
-    first, second, target = parse_dry_run(DRY_RUN)
+    first, second = parse_dry_run(DRY_RUN)  # and not the target, which makes nothing
     assert first == PlannedJob(
         rule="train",
         local=False,
@@ -80,12 +80,10 @@ def test_the_dry_run_is_read_with_reasons_resources_and_threads():
             "gpu": "4",
         },
     )
-    assert target.local and not second.local
-    assert jobs_per_rule([first, second, target])[0] == (
-        "train",
-        2,
-        ["missing output files (1)", "params have changed since last execution (1)"],
-    )
+    assert not second.local
+    assert jobs_per_rule([first, second]) == [
+        ("train", 2, ["missing output files (1)", "params have changed since last execution (1)"])
+    ]
 
 
 def test_work_is_counted_in_the_networks_own_operations():
@@ -119,6 +117,22 @@ def test_a_rate_that_was_measured_takes_the_place_of_the_configured_one(config):
     done = work.training_tflop(config.variants["a"], work.Tiles(60, 20, 0), 128)
     assert rate.tflops == pytest.approx(done / 200) and rate.measured and "4 x Tesla V100" in rate.source
     assert work.measured_rate(config, on_gpu=False) is None  # a GPU's rate prices no CPU
+
+
+def test_what_several_gpus_lose_is_counted_once_in_a_rate_that_they_measured(config):
+    variant = config.variants["a"]
+    done = work.training_tflop(variant, work.Tiles(60, 20, 0), 128)
+    record = {"settings": variant.model_dump(mode="json"), "tiles": {"train": 60, "validation": 20}, "device": "V100"}
+    path = config.folder / "train/spatial/a/seed0/train.json"
+    path.parent.mkdir(parents=True)
+    path.write_text(json.dumps({**record, "seconds": 50.0, "gpu_seconds": 200.0, "ranks": 4}))
+    assert work.measured_rate(config, on_gpu=True).tflops == pytest.approx(done / 200 / 0.5)
+    made = make_plan(config, Profile(), parse_dry_run(DRY_RUN), night_hours=12)
+    # The next training on four GPUs takes as long as the one that was measured.
+    assert [each["hours"] * 3600 for each in made["trainings"]] == pytest.approx([50.0, 50.0])
+    assert made["gpu_hours"] * 3600 == pytest.approx(400)
+    path.write_text(json.dumps({**record, "seconds": 200.0, "gpu_seconds": 200.0, "ranks": 1}))
+    assert work.measured_rate(config, on_gpu=True).tflops == pytest.approx(done / 200)
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,7 @@
 import pytest
 
 from sspipe.errors import UserError
-from sspipe.operate.profile import Profile, mebibytes, minutes, read_config, read_profile
+from sspipe.operate.profile import Profile, mebibytes, minutes, read_config, read_profile, with_options
 
 
 def write(folder, text, name="config.yaml"):
@@ -89,6 +89,42 @@ def test_overlays_of_the_command_line_take_the_place_of_the_profiles(tmp_path, m
     assert (ours.experiment, ours.seeds) == ("base", (4,))
     with pytest.raises(UserError, match=r"absent\.yaml: no such configuration"):
         read_config(profile, [tmp_path / "absent.yaml"])
+
+
+def test_single_values_are_laid_over_the_files_as_snakemake_does(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    write(
+        tmp_path, "splits: {s: {kind: spatial}}\nvariants: {a: {stages: [{views: [sar], epochs: 1}]}}\nexperiment: e\n"
+    )
+    (tmp_path / "mine.yaml").write_text("{experiment: mine, seeds: [4]}")
+    profile = Profile(tmp_path / "p.yaml", {"configfile": "mine.yaml", "config": ["experiment=theirs"]})
+    assert read_config(profile, []).experiment == "theirs"
+    ours = read_config(profile, [], ["experiment=ours", "pack={shards: 3}"])
+    assert (ours.experiment, ours.seeds, ours.pack.shards) == ("ours", (4,), 3)
+    mapped = Profile(tmp_path / "p.yaml", {"config": {"pack": {"shards": 5}}})
+    assert read_config(mapped, []).pack.shards == 5
+    with pytest.raises(UserError, match=r"p\.yaml: --config: Invalid config definition"):
+        read_config(profile, [], ["experiment"])
+
+
+def test_options_of_snakemake_beside_the_targets_change_what_the_profile_says():
+    profile = Profile(None, {"resources": ["trainings=8"], "jobs": 64, "executor": "slurm"})
+    words = [
+        "all",
+        "--set-resources",
+        "train:runtime=600",
+        "--resources",
+        "trainings=2",
+        "--config",
+        "a=1",
+        "b=2",
+        "-j",
+        "3",
+    ]
+    changed, overlays, values = with_options(profile, [*words, "--configfile", "x.yaml"])
+    assert (changed.limits, changed.values["jobs"], changed.on_slurm) == ({"trainings": 2}, "3", True)
+    assert ([str(path) for path in overlays], values) == (["x.yaml"], ["a=1", "b=2"])
+    assert with_options(profile, ["variant_a"]) == (profile, [], [])
 
 
 def test_elsewhere_than_in_the_checkout_the_remedy_is_told(tmp_path, monkeypatch):

@@ -3,7 +3,16 @@
 import fcntl
 import json
 import os
+import pty
+import select
+import struct
 import subprocess
+import sys
+import termios
+import time
+from dataclasses import asdict
+from datetime import datetime
+from pathlib import Path
 
 import pytest
 
@@ -200,3 +209,52 @@ def test_results_are_held_to_the_last_change_of_their_code(tmp_path):
     write(package / "train/x.py", "2\n")
     git("commit", "-q", "-a", "-m", "second")
     assert [stale.name for stale in freshness.stale_results(results, package)] == ["trainings"]
+
+
+def test_the_screen_says_how_old_its_look_at_the_queue_is(config):
+    live(config)
+    snapshot = config.folder / "slurm/squeue.json"
+    assert status.look(config)["slurm_asked"] is None
+    write(config.folder / "train/spatial/a/seed0/slurm/job.json", {"job_id": "17"})
+    write(snapshot, {"asked": [], "jobs": [asdict(slurm_job("RUNNING", node="node2"))], "taken": time.time() - 20})
+    looked = status.look(config)
+    asked = datetime.fromisoformat(looked["slurm_asked"])
+    assert looked["runs"][0]["state"] == "training"
+    assert f"Slurm's queue as of {asked.astimezone():%H:%M:%S}; it is asked once in 30 s" in status.as_text(looked)
+
+
+def test_on_a_terminal_the_screen_is_drawn_again_and_again_until_ctrl_c(config, tmp_path):
+    live(config)
+    write(tmp_path / "config.yaml", {**SETTINGS, "results": str(tmp_path)})
+    ours, its = pty.openpty()
+    fcntl.ioctl(its, termios.TIOCSWINSZ, struct.pack("HHHH", 40, 160, 0, 0))
+    process = subprocess.Popen(
+        [sys.executable, "-m", "sspipe", "status", "--watch", "--every-seconds", "0.2"],
+        cwd=tmp_path,
+        env={**os.environ, "TERM": "xterm", "PYTHONPATH": str(Path(__file__).parents[2])},
+        stdin=its,
+        stdout=its,
+        stderr=its,
+        start_new_session=True,
+        preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),  # so that Ctrl-C is a signal
+    )
+    os.close(its)
+    shown = read_until(ours, b"4/10")
+    assert b"Ctrl-C ends this screen" in shown and b"spatial/a/seed0" in shown and b"interrupted" in shown
+    live(config, epoch=7)
+    read_until(ours, b"7/10")
+    os.write(ours, b"\x03")
+    rest = read_until(ours, b"\x1b[?1049l")  # the terminal is given back as it was
+    assert process.wait(60) == 0
+    assert b"Traceback" not in shown + rest
+    os.close(ours)
+
+
+def read_until(terminal, what):
+    """What a terminal shows, up to `what`."""
+    shown, limit = b"", time.monotonic() + 120
+    while what not in shown:
+        assert time.monotonic() < limit, shown
+        if select.select([terminal], [], [], 1)[0]:
+            shown += os.read(terminal, 65536)
+    return shown
