@@ -276,6 +276,13 @@ onerror:
     if SLURM:
         for line in going_on(CONFIG.folder, profile_folder()):
             print(line, file=sys.stderr)
+    if any(Path(path).exists() for path in runs(f"{ROOT}/score/{RUN}/scores.json")):
+        told = [str(path) for path in workflow.config_settings.configfiles]
+        words = ["report-so-far", *(["--configfile", *told] if told else [])]
+        print(
+            f"a report of the runs that have finished: python -m sspipe {join(words)}",
+            file=sys.stderr,
+        )
 
 
 # A failure is told whether or not the jobs' own lines are.

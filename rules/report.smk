@@ -112,7 +112,6 @@ rule compare_variants:
         trains=runs(f"{ROOT}/train/{RUN}/train.json"),
         scores=runs(f"{ROOT}/score/{RUN}/scores.json"),
         checks=runs(f"{ROOT}/score/{RUN}/solaris.json"),
-        probabilities=runs(f"{ROOT}/predict/{RUN}/probabilities.npy"),
         polygons=runs(f"{ROOT}/predict/{RUN}/polygons.parquet"),
         looks=maps_with_all(".looks.json"),
         tunings=runs(f"{ROOT}/predict/{RUN}/polygons.json"),
@@ -151,7 +150,7 @@ rule compare_variants:
         synthetic="--synthetic" if CONFIG.archive.source == "synthetic" else "",
     shell:
         "python -m sspipe compare-variants --scores-csv {input.table:q} --trains {input.trains:q}"
-        " --scores {input.scores:q} --probabilities {input.probabilities:q} --polygons {input.polygons:q} --leakages {input.leakages:q}"
+        " --scores {input.scores:q} --polygons {input.polygons:q} --leakages {input.leakages:q}"
         " --comparisons {input.comparisons:q} --looks {input.looks:q} --tunings {input.tunings:q} --efficiency {input.efficiency:q}"
         " --splits {input.splits:q} --catalog {input.catalog:q} --catalog-report {input.catalog_report:q}"
         " --raw {params.raw:q} --manifest {input.raw:q} --truth {params.truth:q} --settings {params.settings:q}"

@@ -42,7 +42,6 @@ def add(stage: StageAdder) -> None:
     for flag, what in (
         ("--trains", "train.json of every run"),
         ("--scores", "scores.json of every run"),
-        ("--probabilities", "probabilities.npy of every run"),
         ("--polygons", "polygons.parquet of every run"),
         ("--leakages", "leakage audit of every split"),
         ("--splits", "table of every split"),
@@ -63,3 +62,8 @@ def add(stage: StageAdder) -> None:
     sub.add_argument("--synthetic", action="store_true", help="the data are synthetic: not comparable with the paper")
     path(sub, "--out", "index.html to write")
     path(sub, "--out-figures", "folder of figures and their data to write")
+
+    sub = stage("report-so-far", "report.so_far:report_so_far", "the comparison report of the runs that have finished")
+    path(sub, "--profile", "the profile that the runs were started with", required=False)
+    what = "configurations over config.yaml, as snakemake takes them (default: the profile's)"
+    sub.add_argument("--configfile", type=Path, nargs="+", default=(), help=what)

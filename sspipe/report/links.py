@@ -61,7 +61,7 @@ def run_links(
     page: Path,
     trains: Sequence[Path],
     scores: Sequence[Path],
-    probabilities: Sequence[Path],
+    polygons: Sequence[Path],
     looks: Sequence[Path],
 ) -> dict[tuple[str, str], list[RunLinks]]:
     """Finds the files of every run.
@@ -70,7 +70,7 @@ def run_links(
         page: the page that links to them.
         trains: train.json of each run.
         scores: scores.json of each run.
-        probabilities: probabilities.npy of each run; its JSON lies beside it.
+        polygons: polygons.parquet of each run; probabilities.json lies beside each.
         looks: looks.json of each run's map.
 
     Returns:
@@ -80,7 +80,7 @@ def run_links(
         UserError: a file is missing or does not say of which run it is.
     """
     found: dict[RunKey, list[Link]] = {}
-    for paths, names in ((trains, OF_TRAINING), (scores, OF_SCORES), (probabilities, OF_PREDICTION)):
+    for paths, names in ((trains, OF_TRAINING), (scores, OF_SCORES), (polygons, OF_PREDICTION)):
         for path in paths:
             files = {Path(path).with_name(name): words for name, words in names.items()}
             found.setdefault(_key(path), []).extend(_links(page, files))
@@ -107,7 +107,8 @@ def _links(page: Path, files: Mapping[Path, str]) -> Iterable[Link]:
 
 
 def _key(path: Path) -> RunKey:
-    file = Path(path).with_suffix(".json")
+    path = Path(path)
+    file = path.with_name("probabilities.json") if path.name == "polygons.parquet" else path.with_suffix(".json")
     record = read_json(file)
     missing = [name for name in ("split", "variant", "seed") if name not in record]
     if missing:

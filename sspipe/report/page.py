@@ -63,7 +63,6 @@ def compare_variants(
     catalog_report: Path,
     raw: Path,
     manifest: Path,
-    probabilities: Sequence[Path],
     polygons: Sequence[Path],
     truth: Path,
     looks: Sequence[Path] = (),
@@ -92,7 +91,6 @@ def compare_variants(
         catalog_report: catalog.json, counts and problems.
         raw: folder that the catalog's paths are relative to.
         manifest: raw.json, what the archive held.
-        probabilities: probabilities.npy of each run; its JSON lies beside it.
         polygons: polygons.parquet of each run.
         truth: the buildings that scores count, in the challenge's CSV form.
         looks: looks.json of each run's map; none where the maps were left out.
@@ -124,7 +122,7 @@ def compare_variants(
     table = sorter(ordered_splits(results.config), names)(comparison.table_one(results.runs, absent))
     kinds = {split: results.kind(split) for split in results.splits}
     gaps = comparison.leak_gaps(table[table["seeds"] > 0], kinds)
-    files = links.run_links(out, trains, scores, probabilities, looks)
+    files = links.run_links(out, trains, scores, polygons, looks)
     source = "synthetic" if synthetic else results.config.archive.source
     with whole_folder(Path(out_figures)) as folder:
         table.to_csv(folder / "table_1.csv", index=False, lineterminator="\n")

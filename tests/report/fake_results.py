@@ -53,7 +53,7 @@ def make_fake_results(
     config = _config(size_px, seeds, variants, random_variants)
     catalog, footprints = _write_scene(root, size_px, tiles)
     subsets = {"random": _random_subsets(catalog), "spatial": _spatial_subsets(catalog)}
-    files: dict[str, list[Path]] = {"trains": [], "scores": [], "probabilities": [], "polygons": []}
+    files: dict[str, list[Path]] = {"trains": [], "scores": [], "polygons": []}
     rows = []
     for split, table in subsets.items():
         _write_split(root, split, table)
@@ -65,7 +65,6 @@ def make_fake_results(
                 score, probabilities = run.write_predictions(catalog, footprints, test)
                 files["trains"].append(train)
                 files["scores"].append(score)
-                files["probabilities"].append(probabilities)
                 files["polygons"].append(probabilities.with_name("polygons.parquet"))
                 rows.append(_score_row(train, score))
     (root / "report").mkdir()
