@@ -125,8 +125,8 @@ def reliability_sentence(table: pd.DataFrame, variant: str, title: str, titles: 
         said, is_so = (float(np.average(own[name], weights=own["pixels"])) for name in names)
         verdict = "too high" if said > is_so + CALIBRATED else "too low" if said < is_so - CALIBRATED else "about right"
         text = (
-            f"Of the pixels to which {quoted(title)} gives 50 % or more, it expects {percent(said)} to be building, "
-            f"and {percent(is_so)} are: {verdict}."
+            f"Of the pixels to which {quoted(title)} gives 50 % or more, {percent(is_so)} are building where it "
+            f"expects {percent(said)}: {verdict}."
         )
     errors = table.groupby("variant", sort=False)["calibration_error"].first().dropna()
     if len(errors) > 1:
@@ -187,10 +187,10 @@ def difference_sentence(tiles: pd.DataFrame, variant: str, title: str, baseline_
 def _so_many(count: int, total: int, verb: str) -> str:
     """`3 of 5 variants find`."""
     if count == 0:
-        return f"None of the {total} variants {verb}s"
-    return (
-        f"All {total} variants {verb}" if count == total else f"{count} of {total} variants {verb}{'s' * (count == 1)}"
-    )
+        return f"{'Neither variant' if total == 2 else f'None of the {total} variants'} {verb}s"
+    if count == total:
+        return f"{'Both' if total == 2 else f'All {total}'} variants {verb}"
+    return f"{count} of {total} variants {verb}{'s' * (count == 1)}"
 
 
 def _bin(row: pd.Series, unit: str) -> str:

@@ -91,7 +91,9 @@ def failures_section(results: Results, table: pd.DataFrame, scores: Sequence[Pat
     for name in results.splits:
         here = table[table["split"] == name]
         titles = dict(zip(here["variant"], here["title"], strict=True))
-        split = _Split(name, cast(here, baseline), titles, leader(here), folder)
+        scored = here[here["seeds"] > 0]
+        shown = cast(titles, dict(zip(scored["variant"], scored["f1"], strict=True)), baseline)
+        split = _Split(name, shown, titles, leader(scored), folder)
         of = {
             key: part[part["split"] == name]
             for key, part in {
@@ -116,11 +118,10 @@ def leader(table: pd.DataFrame) -> str:
     """The variant that sentences tell of: the best F1 with radar alone at test, else the best of any.
 
     Args:
-        table: rows of one split from `comparison.table_one`.
+        table: rows of one split from `comparison.table_one` that have scores.
     """
-    scored = table[table["seeds"] > 0]
-    radar = scored[scored["role"] != "ceiling"]
-    pool = radar if len(radar) else scored
+    radar = table[table["role"] != "ceiling"]
+    pool = radar if len(radar) else table
     return str(pool.sort_values("f1", ascending=False, kind="stable", na_position="last")["variant"].iloc[0])
 
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import math
 import textwrap
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import pandas as pd
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
@@ -20,6 +21,8 @@ from sspipe.report.style import BLUE, GREY, INK, LINE, MUTED, ORANGE, SURFACE, i
 MOST_PANELS = 8
 # With more than this many others their lines are one grey mass: the band they lie in says as much.
 MOST_OTHERS = 12
+# Of a line that only stands behind another.
+MOST_POINTS = 80
 NARROW_COLUMNS = 2
 DASHES = (0, (4, 1.5))
 
@@ -41,28 +44,26 @@ class Cast:
     unseen: int = 0
 
 
-def cast(table: pd.DataFrame, baseline: str) -> Cast:
-    """Chooses the variants with a panel: all if they are few, else the baseline and those with the best F1.
+def cast(titles: Mapping[str, str], scores: Mapping[str, float], baseline: str) -> Cast:
+    """Chooses the variants with a panel: all if they are few, else the baseline and those with the best scores.
 
     Args:
-        table: rows of one split from `comparison.table_one`; variants without scores (no seeds) get an empty panel if
-            there is room for all.
+        titles: of all variants, by name, in the order of the panels; one without a score gets an empty panel if there
+            is room for all.
+        scores: of those that ran.
         baseline: name of the baseline.
     """
-    titles = dict(zip(table["variant"], table["title"], strict=True))
-    scored = table[table["seeds"] > 0]
-    present = set(scored["variant"])
     names = list(titles)
     if len(names) > MOST_PANELS:
-        best = scored.sort_values("f1", ascending=False, kind="stable")["variant"]
-        chosen = dict.fromkeys([*([baseline] if baseline in present else []), *best])
+        best = sorted(scores, key=lambda name: -np.nan_to_num(scores[name], nan=-1.0))
+        chosen = dict.fromkeys([*([baseline] if baseline in scores else []), *best])
         kept = set(list(chosen)[:MOST_PANELS])
         names = [name for name in names if name in kept]
     return Cast(
         titles={name: titles[name] for name in names},
-        baseline=baseline if baseline in present else None,
+        baseline=baseline if baseline in scores else None,
         baseline_title=titles.get(baseline, ""),
-        unseen=len(present - set(names)),
+        unseen=len(set(scores) - set(names)),
     )
 
 
@@ -76,7 +77,11 @@ def columns_of(count: int, width_in: float) -> int:
 
 
 def panel_grid(
-    titles: Iterable[str], width_in: float, panel_in: float, columns: int | None = None
+    titles: Iterable[str],
+    width_in: float,
+    panel_in: float,
+    columns: int | None = None,
+    title_in: float | None = None,
 ) -> tuple[Figure, list[Axes]]:
     """Makes a figure of one axes a title, left to right and then down.
 
@@ -85,22 +90,48 @@ def panel_grid(
         width_in: of the figure, inches.
         panel_in: height of a panel with its title, inches.
         columns: side by side; None: `columns_of`.
+        title_in: room for a title, inches; None: a panel's width.
     """
     titles = list(titles)
     columns = columns or columns_of(len(titles), width_in)
     rows = math.ceil(len(titles) / columns)
-    letters = int(72 * width_in / columns / 6.2)
+    letters = int(72 * (title_in or width_in / columns) / 6.2)
     broken = ["\n".join(textwrap.wrap(title, letters, max_lines=2, placeholder=" …")) for title in titles]
     # The legend is a row on a laptop, and a row for each of its entries on a phone.
     around_in = 1.5 if is_narrow(width_in) else 0.75
-    title_in = 0.14 * any("\n" in title for title in broken)
-    figure = Figure(figsize=(width_in, around_in + rows * (panel_in + title_in)), layout="constrained")
+    second_in = 0.14 * any("\n" in title for title in broken)
+    figure = Figure(figsize=(width_in, around_in + rows * (panel_in + second_in)), layout="constrained")
     axes = list(figure.subplots(rows, columns, squeeze=False).flat)
     for axis, title in zip(axes, broken, strict=False):
         axis.set_title(title, fontsize=8.5)
     for axis in axes[len(titles) :]:
         axis.set_visible(False)
     return figure, axes[: len(titles)]
+
+
+def draw_others(axis: Axes, table: pd.DataFrame, x: str, y: str) -> None:
+    """Draws many variants as what lies behind one: a grey line each, or the band that they lie in.
+
+    Args:
+        axis: a panel.
+        table: variant, x and y.
+        x: column.
+        y: column.
+    """
+    if table["variant"].nunique() > MOST_OTHERS:
+        band = _thinned(table.groupby(x)[y].agg(["min", "max"]).dropna().sort_index())
+        axis.fill_between(band.index, band["min"], band["max"], color=LINE, linewidth=0)
+        return
+    for _, other in table.groupby("variant", sort=False):
+        line = _thinned(other)
+        axis.plot(line[x], line[y], color=GREY, linewidth=0.7, alpha=0.6)
+
+
+def others_handle(count: int) -> list[Artist]:
+    """What the legend says of `draw_others`; nothing if there are none."""
+    if count > MOST_OTHERS:
+        return [Patch(color=LINE, label=f"where {count} other variants lie")]
+    return [Line2D([], [], color=GREY, linewidth=0.7, label="other variants")] if count > 0 else []
 
 
 def draw_among(axis: Axes, table: pd.DataFrame, name: str, cast: Cast, x: str, y: str) -> None:
@@ -114,13 +145,7 @@ def draw_among(axis: Axes, table: pd.DataFrame, name: str, cast: Cast, x: str, y
         x: column.
         y: column.
     """
-    others = table[~table["variant"].isin([name, cast.baseline])]
-    if others["variant"].nunique() > MOST_OTHERS:
-        band = others.groupby(x)[y].agg(["min", "max"]).dropna()
-        axis.fill_between(band.index, band["min"], band["max"], color=LINE, linewidth=0)
-    else:
-        for _, other in others.groupby("variant", sort=False):
-            axis.plot(other[x], other[y], color=GREY, linewidth=0.7, alpha=0.6)
+    draw_others(axis, table[~table["variant"].isin([name, cast.baseline])], x, y)
     if cast.baseline not in (None, name):
         beside = table[table["variant"] == cast.baseline]
         axis.plot(beside[x], beside[y], color=ORANGE, linewidth=1.4, linestyle=DASHES)
@@ -159,15 +184,20 @@ def legend_among(figure: Figure, table: pd.DataFrame, cast: Cast, width_in: floa
     if cast.baseline is not None and names > 1:
         label = textwrap.fill(f"baseline: {cast.baseline_title}", 46)
         handles.append(Line2D([], [], color=ORANGE, linestyle=DASHES, linewidth=1.4, label=label))
-    others = names - 1 - (cast.baseline is not None)
-    if others > MOST_OTHERS:
-        handles.append(Patch(color=LINE, label=f"where the other {others} lie"))
-    elif others > 0:
-        handles.append(Line2D([], [], color=GREY, linewidth=0.7, label="the others"))
+    # In the panel of the baseline all the others are grey.
+    apart = cast.baseline is not None and (cast.baseline not in cast.titles or names > MOST_OTHERS + 2)
+    handles += others_handle(names - 1 - apart)
     if table["few"].any():
         hollow: Any = {"marker": "o", "markersize": 4.5, "markerfacecolor": SURFACE, "linestyle": "none"}
         handles.append(Line2D([], [], color=BLUE, label=few, **hollow))
     figure.legend(handles=handles, loc="outside upper left", ncols=1 if is_narrow(width_in) else 4)
+
+
+def _thinned(line: pd.DataFrame) -> pd.DataFrame:
+    """At most `MOST_POINTS` of its rows, the first and the last among them."""
+    if len(line) <= MOST_POINTS:
+        return line
+    return line.iloc[np.linspace(0, len(line) - 1, MOST_POINTS).round().astype(int)]
 
 
 def bar_panel(axis: Axes, x: Sequence[float], counts: Sequence[float]) -> None:

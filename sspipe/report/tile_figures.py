@@ -114,7 +114,8 @@ def _maps(
     # Two wide maps side by side would be too small on a phone.
     columns = 1 if is_narrow(width_in) and east > 1.5 * north else columns_of(len(titles), width_in)
     high_in = min(MOST_HIGH_IN, 0.92 * width_in / columns * (1 + FOOT) * north / east)
-    figure, axes = panel_grid(titles.values(), width_in, high_in + 0.35, columns)
+    map_in = min(width_in / columns, 0.92 * high_in * east / north)
+    figure, axes = panel_grid(titles.values(), width_in, high_in + 0.35, columns, title_in=max(1.2, 1.25 * map_in))
     picture = None
     for axis, name in zip(axes, titles, strict=True):
         own = tiles[tiles["variant"] == name]

@@ -11,11 +11,6 @@ from sspipe.data.leakage import HEADLINE
 from sspipe.log import duration
 
 NONE = "–"
-# Below this a network has found next to no building, and its curve says nothing of stability.
-LEARNED_IOU = 0.05
-LEARNED_NOTHING = (
-    " One of the two found next to no building in the epochs it had, so these curves do not compare their stability."
-)
 
 
 def number(value: float | None, digits: int = 3) -> str:
@@ -128,31 +123,4 @@ def gap_sentence(gaps: pd.DataFrame, leakage: pd.DataFrame) -> str:
         f"tiles of the {random} split are more than half covered by one tile of training or validation; "
         f"on the {spatial} split, {covered(spatial)}. The two splits are tested on different places, so the gap holds "
         "their difference in difficulty too."
-    )
-
-
-def loss_sentence(epochs: pd.DataFrame, alone: str, both: str) -> str:
-    """Says what Fig. 2's comparison shows: the best validation IoU, and how much it jumps from epoch to epoch.
-
-    Args:
-        epochs: `Results.epochs` of one split.
-        alone: name of the variant trained with BCE alone.
-        both: name of the one trained with BCE + Dice.
-    """
-
-    def told(variant: str) -> tuple[str, str]:
-        last = epochs[(epochs["variant"] == variant) & (epochs["stage"] == epochs["stages"])]
-        runs = [run["validation_iou"] for _, run in last.groupby("seed")]
-        best = sum(run.max() for run in runs) / len(runs)
-        # The later half: early on both climb, and a climb is not a jump.
-        jumps = sum(run.iloc[len(run) // 2 :].diff().abs().mean() for run in runs) / len(runs)
-        best_values.append(best)
-        return number(best), number(jumps)
-
-    best_values: list[float] = []
-    (best_alone, jump_alone), (best_both, jump_both) = told(alone), told(both)
-    return (
-        f"Best validation pixel IoU: {best_alone} with BCE alone, {best_both} with BCE + Dice. Mean change from one "
-        f"epoch to the next in the later half: {jump_alone} and {jump_both}. The paper reports better stability and "
-        "higher validation accuracy with both losses." + (LEARNED_NOTHING if min(best_values) < LEARNED_IOU else "")
     )

@@ -13,7 +13,7 @@ HEIGHT_EDGES_M = (6, 10, 20)
 
 
 def with_places(tiles: pd.DataFrame) -> pd.DataFrame:
-    """Adds strip and orientation to a table of test tiles, as `fake_results` names and lays them; every tile a block."""
+    """Adds strip and orientation to a table of test tiles, as `fake_results` lays them; each tile is a block."""
     strips = tiles["tile_id"].str.rsplit("_tile_", n=1).str[0]
     return tiles.assign(strip=strips, orientation=strips.str[12:14].astype(int) % 2, block=tiles["tile_id"])
 

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from sspipe.report import comparison, curves, figures, score_figures, style
+from sspipe.report import comparison, figures, score_figures, style
 from tests.report.test_comparison import run
 
 WIDTHS = [style.WIDE_IN, style.NARROW_IN]
@@ -16,43 +16,6 @@ WIDTHS = [style.WIDE_IN, style.NARROW_IN]
 
 def texts(figure) -> list[str]:
     return re.findall(r"<text[^>]*>([^<]*)</text>", style.svg_text(figure))
-
-
-def epochs(variants: int, seeds: int = 1) -> pd.DataFrame:
-    rows = []
-    for variant in range(variants):
-        for seed in range(seeds):
-            for step in range(1, 7):
-                stage = 1 + (step > 3)
-                views = ["eo"] if stage == 1 else ["sar"]
-                rows.append(
-                    (
-                        f"v{variant}",
-                        f"Variant {variant}",
-                        seed,
-                        step,
-                        stage,
-                        2,
-                        views,
-                        1 / step,
-                        1 / step,
-                        1 / step,
-                        step / 10,
-                    )
-                )
-    names = [
-        "variant",
-        "title",
-        "seed",
-        "step",
-        "stage",
-        "stages",
-        "views",
-        "train_loss",
-        "train_bce",
-        "validation_loss",
-    ]
-    return pd.DataFrame(rows, columns=[*names, "validation_iou"])
 
 
 @pytest.mark.parametrize("width", WIDTHS)
@@ -128,21 +91,9 @@ def test_every_tile_is_counted_once():
     assert counts.loc["b", "guard"] == 1
 
 
-@pytest.mark.parametrize("width", WIDTHS)
-@pytest.mark.parametrize("variants", [1, 3])
-def test_learning_curves_label_their_stages(width, variants):
-    shown = texts(curves.learning_figure(epochs(variants, seeds=2), width))
-    assert {f"Variant {place}" for place in range(variants)} <= set(shown)
-    assert shown.count("EO") == shown.count("SAR") == 2 * variants
-
-
-def test_the_loss_figure_compares_bce_and_iou():
-    shown = texts(curves.loss_figure(epochs(2), "v0", "v1", style.WIDE_IN))
-    assert {"BCE alone", "BCE + Dice", "BCE on the training tiles", "Pixel IoU on the validation tiles"} <= set(shown)
-
-
 def test_an_inline_drawing_takes_the_pages_colours_and_its_own_ids():
-    svg = style.svg_text(curves.loss_figure(epochs(2), "v0", "v1", style.WIDE_IN))
+    table = pd.DataFrame([run("random", "a"), run("spatial", "a")])
+    svg = style.svg_text(score_figures.f1_figure(comparison.table_one(table), table, style.WIDE_IN))
     inline = style.inline_svg(svg, "mine", 'says "so" & <more>')
     assert not re.findall(r"#(?!mine-)[0-9a-fA-F]{3,}", inline)
     assert all(name.startswith("mine-") for name in re.findall(r'\bid="([^"]+)"', inline))
