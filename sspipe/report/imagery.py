@@ -4,24 +4,16 @@ from __future__ import annotations
 
 import base64
 import io
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import rasterio
-import rasterio.features
 from PIL import Image
-from rasterio.transform import from_origin
 
 from sspipe.errors import UserError
 
 QUALITY, FINE_QUALITY, SMALL_PX = 75, 90, 300
-# Values of `outcome`.
-BACKGROUND, TRUE_POSITIVE, FALSE_POSITIVE, FALSE_NEGATIVE = range(4)
-# Light grey, orange and blue on near black: apart in lightness as well as in hue.
-OUTCOME_COLOURS = ("#15191e", "#dfe4ea", "#f2792b", "#2f8fe0")
-OUTCOME_WORDS = ("background", "building, found", "not a building, but predicted", "building, missed")
 
 
 def read_tile(path: Path) -> np.ndarray:
@@ -89,35 +81,6 @@ def radar_words(names: Sequence[str]) -> str:
     return f"Radar colours: red {names[0]}, green {names[1]}, blue {names[2]}."
 
 
-def truth_mask(outlines: Iterable[Any], west_m: float, north_m: float, size_px: int, pixel_m: float) -> np.ndarray:
-    """Rasterises footprints onto a tile's grid.
-
-    Args:
-        outlines: polygons in map coordinates.
-        west_m: easting of the tile's upper-left corner.
-        north_m: northing of it.
-        size_px: rows and columns.
-        pixel_m: size of a pixel, m.
-
-    Returns:
-        (size_px, size_px) bool; a pixel is building if its centre is.
-    """
-    shapes = [outline for outline in outlines if not outline.is_empty]
-    if not shapes:
-        return np.zeros((size_px, size_px), dtype=bool)
-    transform = from_origin(west_m, north_m, pixel_m, pixel_m)
-    return rasterio.features.rasterize(shapes, (size_px, size_px), transform=transform, dtype="uint8").astype(bool)
-
-
-def outcome(predicted: np.ndarray, truth: np.ndarray) -> np.ndarray:
-    """Classes each pixel, (H, W) uint8: background, true positive, false positive, false negative."""
-    return np.select(
-        [predicted & truth, predicted & ~truth, ~predicted & truth],
-        [TRUE_POSITIVE, FALSE_POSITIVE, FALSE_NEGATIVE],
-        BACKGROUND,
-    ).astype(np.uint8)
-
-
 def shrunk(picture: np.ndarray, side_px: int) -> np.ndarray:
     """Shrinks a square picture, (H, W, 3) uint8, to `side_px`; a smaller one stays as it is."""
     if len(picture) <= side_px:
@@ -133,12 +96,6 @@ def webp(picture: np.ndarray) -> bytes:
     quality = FINE_QUALITY if len(picture) <= SMALL_PX else QUALITY
     Image.fromarray(picture).save(buffer, format="WEBP", quality=quality, method=4)
     return buffer.getvalue()
-
-
-def outcome_colours(classes: np.ndarray) -> np.ndarray:
-    """Colours (H, W) classes of `outcome`: (H, W, 3) uint8."""
-    table = [[int(colour[i : i + 2], 16) for i in (1, 3, 5)] for colour in OUTCOME_COLOURS]
-    return np.array(table, dtype=np.uint8)[classes]
 
 
 def data_uri(image: bytes) -> str:

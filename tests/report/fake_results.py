@@ -19,8 +19,8 @@ from shapely.geometry import box
 
 from sspipe.config import Config, load_config
 from sspipe.operate.efficiency import as_csv, measured
-from sspipe.report.imagery import truth_mask
 from sspipe.score.comparison import compare_scores
+from sspipe.score.pixels import building_mask
 from sspipe.score.reliability import Reliability
 
 REPOSITORY = Path(__file__).parents[2]
@@ -197,7 +197,8 @@ def _to_pixels(tile: Any) -> list[float]:
 def truth_of(footprints: gpd.GeoDataFrame, tile: Any) -> np.ndarray:
     """Building pixels of one row of the catalog, (S, S) bool."""
     outlines = footprints.geometry[footprints["tile_id"] == tile.tile_id]
-    return truth_mask(outlines, tile.easting_m, tile.northing_m, tile.size_px, tile.pixel_m)
+    grid = from_origin(tile.easting_m, tile.northing_m, tile.pixel_m, tile.pixel_m)
+    return building_mask(outlines, grid, tile.size_px)
 
 
 def _write_pictures(raw: Path, tile: Any, truth: np.ndarray, rng: np.random.Generator) -> None:

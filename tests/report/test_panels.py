@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from PIL import Image
-from shapely.geometry import Point, box
+from shapely.geometry import Point
 
 from sspipe.errors import UserError
 from sspipe.report import imagery, look_section, outlines, panels
@@ -133,20 +133,6 @@ def test_the_printed_form_has_a_picture_for_every_variant_and_says_what_colours_
     assert ("no optical image" in words) == (not sees)
     boxes = [axis.get_position() for axis in figure.axes]
     assert all(place.x0 >= 0 and place.x1 <= 1 and place.y0 > 0.03 and place.y1 <= 1 for place in boxes)
-
-
-def test_truth_is_the_pixels_whose_centres_lie_in_a_footprint():
-    west, north, size, pixel = 592_000.25, 5_752_000.75, 40, 0.5
-    shapes = [Point(west + 8, north - 8).buffer(5.3), box(west + 12.1, north - 19, west + 17.3, north - 14.2)]
-    mask = imagery.truth_mask(shapes, west, north, size, pixel)
-    for row in range(size):
-        for column in range(size):
-            centre = Point(west + (column + 0.5) * pixel, north - (row + 0.5) * pixel)
-            assert mask[row, column] == any(shape.contains(centre) for shape in shapes)
-
-
-def test_a_tile_without_footprints_has_an_empty_truth():
-    assert not imagery.truth_mask([], 0, 0, 8, 0.5).any()
 
 
 @pytest.mark.parametrize("count", [1, 2, 3, 4, 6])
