@@ -14,7 +14,7 @@ from PIL import Image
 from shapely.geometry import Point
 
 from sspipe.errors import UserError
-from sspipe.report import imagery, look_section, outlines, panels
+from sspipe.report import imagery, look_content, outlines, panels
 from sspipe.report.html import write_page
 from sspipe.report.panel_figure import panel_figure
 
@@ -48,9 +48,9 @@ def invented(place: int, variants: int, buildings: int = 60, split: str = "spati
     )
 
 
-def tiled(panel: panels.Panel, count: int) -> list[list[look_section.Drawn]]:
+def tiled(panel: panels.Panel, count: int) -> list[list[look_content.Drawn]]:
     """Two splits with this tile, again and again."""
-    drawn = look_section.draw(panel)
+    drawn = look_content.draw(panel)
     return [
         [drawn._replace(panel=replace(panel, split=split, tile_id=str(place))) for place in range(count)]
         for split in ("spatial", "random")
@@ -62,8 +62,8 @@ def rows_of(variants: int) -> pd.DataFrame:
     return pd.DataFrame({"variant": names, "title": names, "role": "candidate"})
 
 
-def page_bytes(shown: list[look_section.Drawn], variants: int, tmp_path) -> int:
-    content = {**look_section.look_content(shown, rows_of(variants)), "rule": "", "dropped": 0}
+def page_bytes(shown: list[look_content.Drawn], variants: int, tmp_path) -> int:
+    content = {**look_content.look_content(shown, rows_of(variants)), "rule": "", "dropped": 0}
     return write_page("look.html.jinja", {"content": content}, {}, tmp_path / "look.html")
 
 
@@ -73,10 +73,10 @@ def test_two_splits_of_real_size_tiles_leave_room_for_the_rest_of_the_page(
 ):
     one = invented(0, variants, buildings)
     # The same noise on every tile, so it is encoded once for each size.
-    encode = look_section._encoded
+    encode = look_content._encoded
     cached = functools.cache(lambda side: encode(one.radar, side))
-    monkeypatch.setattr(look_section, "_encoded", lambda picture, side: cached(side))
-    shown = look_section.fitting(tiled(one, tiles), variants)
+    monkeypatch.setattr(look_content, "_encoded", lambda picture, side: cached(side))
+    shown = look_content.fitting(tiled(one, tiles), variants)
     assert {tile.panel.split for tile in shown} == {"spatial", "random"}
     if variants == 8 and tiles * buildings <= 12 * 60:
         assert len(shown) == 2 * tiles
@@ -86,37 +86,37 @@ def test_two_splits_of_real_size_tiles_leave_room_for_the_rest_of_the_page(
 def test_the_last_tiles_of_each_split_are_the_ones_that_do_not_fit(monkeypatch):
     one = invented(0, 3)
     read = tiled(one, 6)
-    monkeypatch.setattr(look_section, "OUTLINE_BYTES", 4 * (look_section.CELL_BYTES * 6 + read[0][0].size))
-    shown = look_section.fitting(read, 3)
+    monkeypatch.setattr(look_content, "OUTLINE_BYTES", 4 * (look_content.CELL_BYTES * 6 + read[0][0].size))
+    shown = look_content.fitting(read, 3)
     assert [(tile.panel.split, tile.panel.tile_id) for tile in shown] == [
         ("spatial", "0"), ("spatial", "1"), ("random", "0"), ("random", "1"),
     ]  # fmt: skip
-    monkeypatch.setattr(look_section, "OUTLINE_BYTES", 0)
-    assert len(look_section.fitting(read, 3)) == 2
+    monkeypatch.setattr(look_content, "OUTLINE_BYTES", 0)
+    assert len(look_content.fitting(read, 3)) == 2
 
 
 def test_pictures_are_as_large_as_there_is_room_for(monkeypatch):
-    content = look_section.look_content([look_section.draw(invented(0, 1))], rows_of(1))
+    content = look_content.look_content([look_content.draw(invented(0, 1))], rows_of(1))
     assert content["side_px"] == panels.MAX_SIDE_PX
-    monkeypatch.setattr(look_section, "PICTURE_BYTES", 200_000)
+    monkeypatch.setattr(look_content, "PICTURE_BYTES", 200_000)
     assert (
         content["side_px"]
-        > look_section.look_content([look_section.draw(invented(0, 1))], rows_of(1))["side_px"]
+        > look_content.look_content([look_content.draw(invented(0, 1))], rows_of(1))["side_px"]
         >= 150
     )
 
 
 def test_what_the_viewer_says_holds_no_tag():
     panel = invented(0, 1)
-    told = look_section.look_content(
-        [look_section.draw(replace(panel, reason="</script><b>"))], rows_of(1).assign(title="<i>")
+    told = look_content.look_content(
+        [look_content.draw(replace(panel, reason="</script><b>"))], rows_of(1).assign(title="<i>")
     )
     assert "<" not in told["data"]
     assert json.loads(told["data"])["tiles"][0]["reason"] == "</script><b>"
 
 
 def test_a_variant_without_footprints_is_a_gap():
-    content = look_section.look_content([look_section.draw(invented(0, 1))], rows_of(2))
+    content = look_content.look_content([look_content.draw(invented(0, 1))], rows_of(2))
     assert content["tiles"][0]["cells"][1]["gap"] == "no footprints of it on the spatial split"
     assert json.loads(content["data"])["tiles"][0]["runs"][1] == {"gap": "no footprints of it on the spatial split"}
 
