@@ -171,6 +171,15 @@ def block_flag(wildcards):
     return "" if random else f"--block-m {CONFIG.score.block_m}"
 
 
+def figure_labels(wildcards):
+    """How Snakemake's report lists a figure: by its name, panels of one tile apart."""
+    name = wildcards.get("figure") or wildcards.panel
+    return {
+        "what": name.replace("_", " "),
+        "kind": "figure" if "figure" in wildcards.keys() else "one tile",
+    }
+
+
 def initial_weights(wildcards):
     """The file of VGG16 weights that a variant begins with, if it names one."""
     return CONFIG.variants[wildcards.variant].model.vgg16_weights or []

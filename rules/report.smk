@@ -10,6 +10,7 @@ rule describe_tiles:
     output:
         report(
             f"{ROOT}/report/catalog.html",
+            caption="captions/tiles.rst",
             category="Data",
             labels={"what": "the tiles, one page"},
         ),
@@ -36,6 +37,7 @@ rule collect_scores:
     output:
         report(
             f"{ROOT}/report/scores.csv",
+            caption="captions/scores.rst",
             category="Comparison",
             labels={"what": "scores of every run"},
         ),
@@ -89,6 +91,7 @@ rule measure_efficiency:
     output:
         report(
             f"{ROOT}/report/efficiency.csv",
+            caption="captions/efficiency.rst",
             category="Operation",
             labels={"what": "what was asked for and what was used"},
         ),
@@ -125,14 +128,16 @@ rule compare_variants:
     output:
         page=report(
             f"{ROOT}/report/index.html",
+            caption="captions/page.rst",
             category="Comparison",
             labels={"what": "the whole report, one page"},
         ),
         figures=report(
             directory(f"{ROOT}/report/figures"),
-            patterns=["{figure}.svg"],
+            patterns=["{figure}.svg", "{panel}.png"],
+            caption="captions/figure.rst",
             category="Figures",
-            labels={"figure": "{figure}"},
+            labels=figure_labels,
         ),
     log:
         f"{ROOT}/logs/compare_variants.log",

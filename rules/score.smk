@@ -70,11 +70,13 @@ rule compare_scores:
     output:
         comparisons=report(
             f"{ROOT}/report/comparisons.csv",
+            caption="captions/comparisons.rst",
             category="Comparison",
             labels={"what": "every variant against the baseline, paired"},
         ),
         seeds=report(
             f"{ROOT}/report/seeds.csv",
+            caption="captions/seeds.rst",
             category="Comparison",
             labels={"what": "mean and spread over seeds"},
         ),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
@@ -38,10 +39,17 @@ def drawing(name: str, draw: Callable[[float], Figure], alt: str, caption: str, 
 def saved_drawing(
     folder: Path, name: str, draw: Callable[[float], Figure], table: pd.DataFrame, alt: str, caption: str
 ) -> Drawing:
-    """Draws a figure, and saves the wide one in `folder` with its numbers beside it."""
+    """Draws a figure, and saves the wide one in `folder` with its numbers and its caption beside it."""
     wide = style.svg_text(draw(style.WIDE_IN))
     style.save_figure(wide, table, folder, name)
+    # As reStructuredText, which Snakemake's own report takes captions in (rules/captions/figure.rst).
+    (folder / f"{name}.rst").write_text(f"{as_restructured_text(caption)}\n")
     return _drawing(name, wide, draw, alt, caption, f"figures/{name}.csv")
+
+
+def as_restructured_text(text: str) -> str:
+    """Escapes what reStructuredText would take for markup, in text of one paragraph."""
+    return re.sub(r"([\\*`|_<>:.\[\]-])", r"\\\1", " ".join(text.split()))
 
 
 def _drawing(name: str, wide: str, draw: Callable[[float], Figure], alt: str, caption: str, data: str) -> Drawing:

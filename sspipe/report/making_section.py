@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,7 @@ MAX_PROBLEMS = 200
 MAX_ABSENT = 20
 # What a variant is called, which is not how it was trained.
 NAMES = {"title", "paper_row"}
+_NBSP = "\u00a0"
 
 
 def making_section(
@@ -57,14 +58,15 @@ def making_section(
         "splits": making_facts.split_rows(results),
         "machine_facts": making_facts.machine_facts(results.trains),
         "trainings": _trainings(results, trains, page),
+        "any_gpu": any(record.get("gpu_seconds") for record in results.trains),
         "cost_facts": making_facts.cost_facts(results.trains, rows),
         "efficiency_header": [words[:1].upper() + words[1:] for words in HEADER],
         "efficiency": [cells(row) for row in rows],
         "settings": _as_yaml(results.settings),
-        "variants": _variant_settings(results.trains),
+        "variants": _variant_settings(results),
         "tunings": tuning_rows(tunings),
         "failure_facts": _failure_facts(results, rows, scores),
-        "attempts": _attempt_rows(trains),
+        "attempts": _attempt_rows(trains, page),
         "not_done": _not_done(results),
     }
     return Section("made", "How it was made", "How it was made", "making.html.jinja", content)
@@ -86,15 +88,13 @@ def _trainings(results: Results, trains: Sequence[Path], page: Path) -> list[dic
         rows.append(
             {
                 "folder": f"train/{run.split}/{run.variant}/seed{run.seed}",
-                "tiles": f"{record['tiles']['train']} + {record['tiles']['validation']}",
-                "epoch": f"{best['epoch']} of stage {best['stage']}",
+                "tiles": f"{record['tiles']['train']}{_NBSP}+{_NBSP}{record['tiles']['validation']}",
+                "epoch": f"{best['epoch']} of stage{_NBSP}{best['stage']}",
                 "iou": best["validation_iou"],
                 "seconds": record["seconds"],
                 "gpu_hours": (record.get("gpu_seconds") or 0) / 3600 or None,
-                "device": record["device"],
-                "precision": record.get("precision", wording.NONE),
+                "device": ", ".join(str(record[key]) for key in ("device", "precision") if record.get(key)),
                 "restarts": record.get("restarts", wording.NONE),
-                "finished": making_facts.minute(record["finished"]),
                 "links": [
                     (words, relative(folder / name, page)) for name, words in described if (folder / name).is_file()
                 ],
@@ -103,10 +103,11 @@ def _trainings(results: Results, trains: Sequence[Path], page: Path) -> list[dic
     return rows
 
 
-def _variant_settings(trains: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+def _variant_settings(results: Results) -> list[dict[str, Any]]:
     """Each variant with the settings that it was trained with; with several, if its trainings differ in them."""
     found: dict[tuple[str, str], list[str]] = {}
-    for record in trains:
+    names = [*results.config.variants, *results.variants]
+    for record in sorted(results.trains, key=lambda record: names.index(record["variant"])):
         settings = {key: value for key, value in record["settings"].items() if key not in NAMES}
         run = f"{record['split']}/seed{record['seed']}"
         found.setdefault((record["variant"], _as_yaml(settings)), []).append(run)
@@ -132,8 +133,8 @@ def _failure_facts(results: Results, rows: Sequence[Row], scores: Sequence[Path]
     checks = [read_json(path) for path in (Path(path).with_name("solaris.json") for path in scores) if path.is_file()]
     versions = wording.listed(sorted({check["version"] for check in checks})) if checks else ""
     agreement = (
-        f"solaris {versions}, run as it is, counts the same TP, FP and FN on every test tile of {len(checks)} of "
-        f"{len(scores)} runs (a run of which it did not would have stopped)"
+        f"solaris {versions}, run as it is, counts the same TP, FP and FN on every test tile, in {len(checks)} of "
+        f"{len(scores)} runs; a difference would have stopped the run"
         if checks
         else "not run"
     )
@@ -150,14 +151,15 @@ def _failure_facts(results: Results, rows: Sequence[Row], scores: Sequence[Path]
     ]
 
 
-def _attempt_rows(trains: Sequence[Path]) -> list[dict[str, Any]]:
+def _attempt_rows(trains: Sequence[Path], page: Path) -> list[dict[str, Any]]:
     """Trainings of which an attempt failed or was ended, by their train.log."""
     rows = []
     for path in trains:
-        attempts = read_attempts(Path(path).with_name("train.log"))
+        log = Path(path).with_name("train.log")
+        attempts = read_attempts(log)
         if attempts is not None and (attempts.begun > 1 or attempts.ends):
             folder = "/".join(Path(path).parent.parts[-4:])
-            rows.append({"folder": folder, "count": attempts.begun, "ends": attempts.ends})
+            rows.append({"folder": folder, "log": relative(log, page), "count": attempts.begun, "ends": attempts.ends})
     return rows
 
 

@@ -172,4 +172,4 @@ def test_cards_and_the_reference_evaluators_agreement_are_told_where_they_are(tm
     compare_variants(**fake.arguments)
     page = fake.arguments["out"].read_text()
     assert 'href="../train/spatial/ss_rsc_shared/seed0/README.md">card</a>' in page
-    assert "solaris 0.4.0, run as it is, counts the same TP, FP and FN on every test tile of 1 of 1 runs" in page
+    assert "solaris 0.4.0, run as it is, counts the same TP, FP and FN on every test tile, in 1 of 1 runs" in page
