@@ -23,6 +23,8 @@ from sspipe.log import duration, say
 
 REMEDY = "`uv pip install --no-deps solaris==0.4.0 fiona` (pip >= 24.1 refuses its metadata), or set up with `make`"
 TILES_NAMED = 5
+# Before every id that solaris reads, which takes 007 for 7 and NA for nothing.
+_TEXT = "tile "
 
 
 def check_against_solaris(
@@ -104,14 +106,16 @@ def solaris_counts(
     evaluator = load_evaluator()
     with tempfile.TemporaryDirectory() as folder:
         truth_copy, submission_copy = Path(folder) / "truth.csv", Path(folder) / "submission.csv"
-        # Ids are text: 007 must not become 7 in one of the two files.
-        buildings = pd.read_csv(truth, dtype={IMAGE: str}, usecols=[IMAGE, WKT])
-        buildings[buildings[IMAGE].isin(tile_ids)].to_csv(truth_copy, index=False)
-        proposals = pd.read_csv(submission, dtype={IMAGE: str})
+        buildings = _read(truth, [IMAGE, WKT])
+        buildings = buildings[buildings[IMAGE].isin(tile_ids)]
+        buildings.assign(**{IMAGE: _TEXT + buildings[IMAGE]}).to_csv(truth_copy, index=False)
+        proposals = _read(submission)
         by_turn = (
             proposals.sort_values(CONFIDENCE, ascending=False, kind="stable") if CONFIDENCE in proposals else proposals
         )
-        by_turn = by_turn[[IMAGE, WKT]].assign(**{CONFIDENCE: range(len(proposals), 0, -1)})
+        by_turn = by_turn[[IMAGE, WKT]].assign(
+            **{IMAGE: _TEXT + by_turn[IMAGE], CONFIDENCE: range(len(proposals), 0, -1)}
+        )
         by_turn.to_csv(submission_copy, index=False)
         # Its progress bar redraws itself hundreds of times and its prints name no tile: neither belongs in a log.
         with (
@@ -122,12 +126,17 @@ def solaris_counts(
             warnings.simplefilter("ignore")
             session = evaluator(str(truth_copy))
             session.load_proposal(str(submission_copy), conf_field_list=[CONFIDENCE], proposalCSV=True)
-            for table in (session.ground_truth_GDF, session.proposal_GDF):
-                table[IMAGE] = table[IMAGE].astype(str)
             results = session.eval_iou_spacenet_csv(miniou=iou_threshold, min_area=min_area_px)
     counts = pd.DataFrame(results, columns=["imageID", "TruePos", "FalsePos", "FalseNeg"])
     counts.columns = ["tile_id", "tp", "fp", "fn"]
+    counts["tile_id"] = counts["tile_id"].str.removeprefix(_TEXT)
     return counts.set_index("tile_id").astype("int64").sort_index()
+
+
+def _read(path: Path, columns: list[str] | None = None) -> pd.DataFrame:
+    """A SpaceNet CSV with its ids as they are written."""
+    blank = {CONFIDENCE: ["", "nan", "NaN"]}  # an id such as NA is one
+    return pd.read_csv(path, dtype={IMAGE: str}, usecols=columns, keep_default_na=False, na_values=blank)
 
 
 def load_evaluator() -> Any:

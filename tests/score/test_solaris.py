@@ -52,6 +52,16 @@ def test_agreement_is_written_with_the_version(scene):
     }
 
 
+@pytest.mark.parametrize("names", [("001", "01", "010"), ("NA", "nan", "1e5"), ("7", "2.50", "true")])
+def test_ids_are_text_whatever_they_look_like(tmp_path, names):
+    truth = dict(zip(names, ([A, B], [], [A]), strict=True))
+    predicted = dict(zip(names, ([A], [C], [A, C]), strict=True))
+    scene = write_scene(tmp_path, truth, predicted)
+    scene.score()
+    written = check(scene)
+    assert (written["tp"], written["fp"], written["fn"]) == (2, 2, 1)
+
+
 def test_ties_in_confidence_do_not_look_like_a_difference(tmp_path):
     # Each building is proposed twice with the same confidence; only the first in the file is good enough.
     buildings = [box(x, y, x + 8, y + 8) for x in (2, 14, 26, 38) for y in (2, 14, 26, 38)]
