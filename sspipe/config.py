@@ -254,7 +254,9 @@ class Report(Section):
     """The comparison report."""
 
     title: str = "Buildings from radar"
-    panels: int = Field(6, ge=1, le=40, description="test tiles shown with every variant's prediction")
+    panels: int = Field(
+        6, ge=1, le=40, description="test tiles of each split that are shown, if they fit into the page"
+    )
 
 
 class Plan(Section):

@@ -29,17 +29,21 @@ def read_tile(path: Path) -> np.ndarray:
         raise UserError(f"{path}: cannot be read ({error}); unpack the archive again") from None
 
 
-def optical_picture(bands: np.ndarray) -> np.ndarray:
+def optical_picture(bands: np.ndarray, names: Sequence[str] = ()) -> np.ndarray:
     """Makes a picture of an optical tile: natural colours, or grey if it has fewer bands than three.
 
     Args:
-        bands: (B, H, W), the first three red, green and blue; no-data is 0 (or NaN) in all bands.
+        bands: (B, H, W); no-data is 0 (or NaN) in all bands.
+        names: of the bands, in order. Those called red, green and blue are shown; where they are not named, the first
+            three.
 
     Returns:
         (H, W, 3) uint8. The bands share one stretch, so that the colours stay true; no-data is black.
     """
     bands = np.nan_to_num(bands)
-    shown = bands[:3] if len(bands) >= 3 else bands[[0, 0, 0]]
+    places = {name.lower(): place for place, name in enumerate(names)}
+    natural = [places[name] for name in ("red", "green", "blue") if name in places]
+    shown = bands[natural if len(natural) == 3 else [0, 1, 2] if len(bands) >= 3 else [0, 0, 0]]
     return _stretched(shown, valid=(bands != 0).any(axis=0), together=True)
 
 

@@ -16,7 +16,7 @@ from sspipe.report import choice, imagery, panels, style, wording
 from sspipe.report.look_content import draw, fitting, look_content
 from sspipe.report.panel_figure import panel_figure
 from sspipe.report.panels import Panel
-from sspipe.report.results import Results
+from sspipe.report.results import Results, role_of
 from sspipe.report.section import Section
 
 
@@ -65,11 +65,12 @@ def look_section(
     buildings = read_spacenet_csv(truth, images=set(test["tile_id"]))
     plan = plan_panels(results, kinds, buildings, count)
     files = panels.index_runs(scores, polygons)
+    eo_bands = results.config.tiles.eo_bands
     read = [
-        panels.read_panels(part.chosen, results.tiles, part.runs, files, Path(raw), buildings, min_area_px)
+        panels.read_panels(part.chosen, results.tiles, part.runs, files, Path(raw), buildings, min_area_px, eo_bands)
         for part in plan
     ]
-    variants = results.runs.drop_duplicates("variant")[["variant", "title", "role"]]
+    variants = _variants(results)
     drawn = fitting([[draw(panel) for panel in part] for part in read], len(variants))
     shown = [tile.panel for tile in drawn]
     dropped = sum(map(len, read)) - len(shown)
@@ -136,6 +137,19 @@ def _scored(truth: pd.DataFrame, tiles: pd.DataFrame, min_area_px: float) -> gpd
         {"tile_id": truth["image_id"], "area_m2": areas * pixel_m2}, geometry=truth["geometry"].to_numpy()
     )
     return table[(areas >= min_area_px) & (areas > 0) & pixel_m2.notna()].reset_index(drop=True)
+
+
+def _variants(results: Results) -> pd.DataFrame:
+    """variant, title and role of every variant, in order: those without any run too, which leave gaps."""
+    have = results.runs.drop_duplicates("variant")[["variant", "title", "role"]]
+    lost = [
+        (name, settings.title or name, role_of(settings))
+        for name, settings in results.config.variants.items()
+        if name not in set(have["variant"])
+    ]
+    both = pd.concat([have, pd.DataFrame(lost, columns=have.columns)], ignore_index=True) if lost else have
+    order = {name: place for place, name in enumerate(results.config.variants)}
+    return both.sort_values("variant", key=lambda names: names.map(order), kind="stable", ignore_index=True)
 
 
 def _rule(plan: Sequence[Plan], shown: Sequence[Panel], bands: Sequence[str]) -> str:

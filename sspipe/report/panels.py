@@ -99,6 +99,7 @@ def read_panels(
     raw: Path,
     truth: pd.DataFrame,
     min_area_px: float,
+    eo_bands: Sequence[str] = (),
 ) -> list[Panel]:
     """Reads the chosen tiles of one split.
 
@@ -111,6 +112,7 @@ def read_panels(
         raw: folder that the catalog's paths are relative to.
         truth: image_id and geometry (tile pixels) of at least the buildings on these tiles, in the file's order.
         min_area_px: smaller buildings are not scored.
+        eo_bands: names of the optical images' bands, in order.
     """
     by_id = tiles.drop_duplicates("tile_id").set_index("tile_id")
     names = list(chosen["tile_id"])
@@ -149,7 +151,7 @@ def read_panels(
                 reason=str(row.reason),
                 size_px=int(tile["size_px"]),
                 side_m=float(tile["size_px"] * tile["pixel_m"]),
-                optical=_optical(raw, tile["eo_path"]),
+                optical=_optical(raw, tile["eo_path"], eo_bands),
                 radar=imagery.shrunk(imagery.radar_picture(imagery.read_tile(raw / tile["sar_path"])), MAX_SIDE_PX),
                 truth=of_truth[row.tile_id],
                 judged=shown[row.tile_id],
@@ -171,11 +173,11 @@ def _run_of(path: Path) -> Run:
     return Run(record["split"], record["variant"], record["seed"])
 
 
-def _optical(raw: Path, path: str | float | None) -> np.ndarray | None:
+def _optical(raw: Path, path: str | float | None, names: Sequence[str]) -> np.ndarray | None:
     """The optical picture; None where the catalog names no image."""
     if not isinstance(path, str) or not path:
         return None
-    return imagery.shrunk(imagery.optical_picture(imagery.read_tile(raw / path)), MAX_SIDE_PX)
+    return imagery.shrunk(imagery.optical_picture(imagery.read_tile(raw / path), names), MAX_SIDE_PX)
 
 
 def _in_pixels(proposals: gpd.GeoDataFrame, tile: pd.Series) -> pd.DataFrame:

@@ -6,18 +6,23 @@ import functools
 import io
 import json
 from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
 import pytest
+import yaml
 from PIL import Image
 from shapely.geometry import Point
 
+from sspipe.config import load_config
 from sspipe.errors import UserError
-from sspipe.report import imagery, look_content, outlines, panels
+from sspipe.report import imagery, look_content, look_section, outlines, panels
 from sspipe.report.html import write_page
 from sspipe.report.panel_figure import panel_figure
 
+REPOSITORY = Path(__file__).parents[2]
 SIZE_PX = 900
 
 
@@ -121,6 +126,17 @@ def test_a_variant_without_footprints_is_a_gap():
     assert json.loads(content["data"])["tiles"][0]["runs"][1] == {"gap": "no footprints of it on the spatial split"}
 
 
+def test_variants_without_any_run_keep_their_place_as_gaps():
+    have = pd.DataFrame({"variant": ["unet16_sar", "own"], "title": ["T", "Own"], "role": ["floor", "candidate"]})
+    content = yaml.safe_load((REPOSITORY / "config.yaml").read_text())
+    config = load_config({**content, "experiment": "x"})
+    table = look_section._variants(SimpleNamespace(runs=have, config=config))
+    assert list(table["variant"]) == [*config.variants, "own"]
+    assert table.set_index("variant").loc["unet16_eo", "role"] == "ceiling"
+    told = look_content.look_content([look_content.draw(invented(0, 1))], table)
+    assert all(cell["gap"] for cell in told["tiles"][0]["cells"])
+
+
 @pytest.mark.parametrize("sees", [True, False])
 def test_the_printed_form_has_a_picture_for_every_variant_and_says_what_colours_mean(sees):
     figure = panel_figure(invented(0, 6, sees=sees), 10.8)
@@ -160,6 +176,15 @@ def test_one_band_is_grey_and_the_colours_of_more_are_named():
     assert "blue VV minus VH" in imagery.radar_words(["VV", "VH"])
     assert "green the mean of HV and VH" in imagery.radar_words(["HH", "HV", "VH", "VV"])
     assert imagery.radar_words(["a", "b", "c"]) == "Radar colours: red a, green b, blue c."
+
+
+def test_colours_are_those_of_the_bands_that_are_called_so():
+    bands = np.random.default_rng(0).uniform(1, 9, (4, 20, 20))
+    natural = imagery.optical_picture(bands, ["red", "green", "blue", "near infrared"])
+    assert np.array_equal(natural, imagery.optical_picture(bands))
+    turned = imagery.optical_picture(bands[::-1], ["NIR", "Blue", "Green", "Red"])
+    assert np.array_equal(turned, natural)
+    assert np.array_equal(imagery.optical_picture(bands, ["a", "b", "c", "d"]), natural)
 
 
 def test_two_bands_make_a_picture_of_the_two_and_their_difference():

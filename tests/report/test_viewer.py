@@ -7,7 +7,10 @@ import re
 import pandas as pd
 import pytest
 
+from sspipe.data.spacenet_csv import read_spacenet_csv
+from sspipe.report import panels
 from tests.report.browser import opened, screenshot
+from tests.report.fake_results import MIN_AREA_PX
 
 # What the stage draws: the picture, and the outlines above it, by the ids of what stands in the page.
 DRAWN = """() => {
@@ -232,6 +235,24 @@ def test_without_a_script_and_in_print_every_tile_and_variant_stands_in_a_grid(b
         assert page.locator(".grid .gap").count() == 4 * 3
         assert page.get_by_role("heading", name="Spatial split: worst").count() == 1
         assert page.locator(".grid svg.tile-picture").first.bounding_box()["width"] > 100
+
+
+def test_footprints_are_drawn_where_they_lie(report):
+    arguments = report.arguments
+    catalog = pd.read_parquet(arguments["catalog"])
+    files = panels.index_runs(arguments["scores"], arguments["polygons"])
+    run = panels.Run("spatial", "ss_rsc_shared", 0)
+    score = pd.read_parquet(files[run].buildings.with_name("tiles.parquet"))
+    runs = score.assign(**run._asdict(), title="T", role="candidate")
+    chosen = runs.nlargest(2, "tp")[["tile_id"]].assign(group="best", reason="best")
+    truth = read_spacenet_csv(arguments["truth"])
+    read = panels.read_panels(chosen, catalog, runs, files, arguments["raw"], truth, MIN_AREA_PX)
+    for panel in read:
+        found = panel.judged["ss_rsc_shared"].found
+        assert len(found) > 2
+        # They are the buildings themselves, a fifth of a pixel smaller to every side.
+        for shape, building in zip(found, panel.truth.scored, strict=False):
+            assert building.buffer(-0.1).contains(shape) and shape.buffer(0.3, join_style="mitre").contains(building)
 
 
 def test_no_picture_stands_twice_in_the_page(report):
