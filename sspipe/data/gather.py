@@ -138,7 +138,11 @@ def _corners(table: Path, tiles: list[OwnTile], forms: Forms) -> dict[str, Corne
 def _header(path: Path, form: Form, problems: list[str]) -> _Header | None:
     """Reads an image's header; None if it cannot be read. What is wrong with its bands is added to `problems`."""
     try:
-        with rasterio.open(path) as image:
+        # What stands beside a file is not packed with it, so it does not count here either.
+        with rasterio.Env(GDAL_GEOREF_SOURCES="INTERNAL"), rasterio.open(path) as image:
+            if image.driver not in ("GTiff", "COG"):
+                problems.append(f"{path.name}: is {image.driver}, expected a GeoTIFF; convert it (gdal_translate)")
+                return None
             problems += [str(problem) for problem in content_problems(image, path.name, form)]
             # What counts as no-data is 0 in all bands, here and in SpaceNet 6.
             if image.nodata not in (None, 0):

@@ -2,11 +2,14 @@
 
 import json
 import re
+import warnings
 
 import geopandas
 import numpy as np
 import pandas as pd
 import pytest
+import rasterio
+import rasterio.shutil
 import shapely
 
 from sspipe.data import own_data
@@ -262,6 +265,27 @@ def test_a_crs_that_is_not_in_metres_is_refused(own, epsg, told):
 def test_an_image_that_is_none_is_told(own):
     own.path(FIRST, "sar_path").write_bytes(b"II*\0 and no more")
     assert re.search(r"line 2: s1 0\.tiff: cannot be read", refused(own))
+
+
+def test_an_image_in_another_format_is_told(own):
+    path = own.path(FIRST, "sar_path").with_suffix(".img")
+    with rasterio.open(own.path(FIRST, "sar_path")) as image:
+        rasterio.shutil.copy(image, path, driver="HFA")
+    set_cell(own, FIRST, "sar_path", f"../radar/{path.name}")
+    assert "line 2: s1 0.img: is HFA, expected a GeoTIFF; convert it (gdal_translate)" in refused(own)
+
+
+def test_a_place_that_stands_in_a_world_file_alone_is_told(own):
+    path = own.path(FIRST, "sar_path")
+    with rasterio.open(path) as image:
+        pixels, crs = image.read(), image.crs
+    path.unlink()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # that it has no place
+        with rasterio.open(path, "w", driver="GTiff", count=2, height=64, width=64, dtype="float32", crs=crs) as image:
+            image.write(pixels)
+    path.with_suffix(".tfw").write_text(f"1\n0\n0\n-1\n{WEST + 0.5}\n{NORTH - 0.5}\n")
+    assert "line 2: s1 0.tiff: pixels of 1 x -1 m, expected 1 m" in refused(own)
 
 
 def test_footprints_without_a_crs_are_told(own):
