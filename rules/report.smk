@@ -115,6 +115,7 @@ rule compare_variants:
         trains=runs(f"{ROOT}/train/{RUN}/train.json"),
         scores=runs(f"{ROOT}/score/{RUN}/scores.json"),
         checks=runs(f"{ROOT}/score/{RUN}/solaris.json"),
+        reliability=runs(f"{ROOT}/score/{RUN}/reliability.csv"),  # beside scores.json
         polygons=runs(f"{ROOT}/predict/{RUN}/polygons.parquet"),
         looks=maps_with_all(".looks.json"),
         tunings=runs(f"{ROOT}/predict/{RUN}/polygons.json"),

@@ -14,6 +14,7 @@ from sspipe.report import comparison, links, wording
 from sspipe.report.answer_section import answer_section
 from sspipe.report.comparison import Absent
 from sspipe.report.credit import credit
+from sspipe.report.failures_section import failures_section
 from sspipe.report.html import TEMPLATES, write_page
 from sspipe.report.leakage_section import leakage_section
 from sspipe.report.learning_section import learning_section
@@ -132,6 +133,7 @@ def compare_variants(
             table_section(results, table, absent, files, synthetic),
             look_section(results, kinds, scores, polygons, truth, raw, panels, folder),
             learning_section(results, folder),
+            failures_section(results, table, scores, folder),
             looks_section(results, looks),
             leakage_section(results, folder),
             making_section(
@@ -148,8 +150,8 @@ def compare_variants(
         context = {
             "title": title,
             "synthetic": synthetic,
-            "sections": [section for section in sections if section is not None],
             "credit": credit(source).sentence,
+            "sections": [section for section in sections if section is not None],
             "tile_count": results.data["tiles"],
             "variant_count": table["variant"].nunique(),
             "split_count": table["split"].nunique(),

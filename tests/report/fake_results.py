@@ -22,6 +22,7 @@ from sspipe.operate.efficiency import as_csv, measured
 from sspipe.score.comparison import compare_scores
 from sspipe.score.pixels import building_mask
 from sspipe.score.reliability import Reliability
+from tests.report.fake_scores import score_parts, with_places
 
 REPOSITORY = Path(__file__).parents[2]
 PIXEL_M = 0.5
@@ -415,7 +416,9 @@ class _Run:
             "block_m": None if self.split == "random" else 600.0,
         }  # fmt: skip
         folder = self.folder("score")
-        tiles.assign(block=tiles["tile_id"]).to_parquet(folder / "tiles.parquet")
+        tiles = with_places(tiles)
+        record |= score_parts(tiles, pd.read_parquet(folder / "buildings.parquet"), f1)
+        tiles.to_parquet(folder / "tiles.parquet")
         (folder / "scores.json").write_text(json.dumps(record))
         return folder / "scores.json"
 
