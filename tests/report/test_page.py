@@ -92,7 +92,7 @@ def test_every_picture_has_an_alt_text_and_a_size(browser, report, width):
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("width", [390, 1280, 1920])
+@pytest.mark.parametrize("width", [390, 800, 1045, 1280, 1920])
 def test_the_page_never_scrolls_sideways(browser, report, width, scheme):
     with opened(browser, report.arguments["out"], width=width, color_scheme=scheme) as page:
         page.evaluate("() => document.querySelectorAll('details').forEach(d => d.open = true)")
