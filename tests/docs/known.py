@@ -72,6 +72,9 @@ RULES = {
     *(f"variant_{name}" for name in yaml.safe_load((ROOT / "config.yaml").read_text())["variants"]),
 }
 
+# What a profile may ask of a rule.
+RESOURCES = set(re.findall(r'\bget\("(\w+)"', (ROOT / "rules/common.smk").read_text()))
+
 _CODE = [
     *_RULE_FILES,
     ROOT / "Makefile",

@@ -15,6 +15,7 @@ from tests.docs.known import (
     FLAGS,
     FOREIGN,
     PASSING,
+    RESOURCES,
     RULES,
     STAGES,
     WORDS,
@@ -135,11 +136,11 @@ def is_setting(text):
 
 
 def is_setting_with_value(text):
-    """`archive: {source: file, path: …}`, or a key alone with its colon."""
+    """`archive: {source: file, path: …}`, a key alone with its colon, or a resource of a profile."""
     content = yaml.safe_load(text.replace("…", "x"))
     keys = [str(key) for key in content]
     keys += [str(key) for value in content.values() if isinstance(value, dict) for key in value]
-    return all(is_setting(key) or key == "defaults" for key in keys)
+    return all(is_setting(key) or key == "defaults" or key in RESOURCES for key in keys)
 
 
 # "the rule `train`", "the targets `data` and `all`"
