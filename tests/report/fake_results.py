@@ -335,7 +335,9 @@ class _Run:
         }
         (folder / "train.json").write_text(json.dumps(record))
         again = ["Slurm job 7 ended as NODE_FAIL: going on from epoch 2"] if self.seed else []
-        begins = f"{self.split}/{self.variant} seed {self.seed}: sspipe 0.1.0, commit 0123abc, settings 1b10; no job; cpu"
+        begins = (
+            f"{self.split}/{self.variant} seed {self.seed}: sspipe 0.1.0, commit 0123abc, settings 1b10; no job; cpu"
+        )
         lines = [line for other in (*again, "done") for line in (begins, other)]
         (folder / "train.log").write_text("".join(f"10:00:00 {line}\n" for line in lines))
         return folder / "train.json"
