@@ -154,7 +154,7 @@ def read_subset(split_table: Path, subset: str, with_eo: bool = False) -> list[s
     tile_ids = sorted(chosen.loc[~without, "tile_id"])
     if without.any() and not tile_ids:
         raise UserError(
-            f"{split_table}: none of its {len(chosen)} {subset} tiles has an EO image, which the variant learns from; "
+            f"{split_table}: none of its {len(chosen)} {subset} tiles has an EO image, which the variant needs; "
             "give some (eo_path in the table of tiles), or leave the variant out of the split (splits: variants)"
         )
     if not tile_ids:

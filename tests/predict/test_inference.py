@@ -1,6 +1,7 @@
 """Inference: SAR alone, each tile back in its own grid."""
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from safetensors.torch import save_file
@@ -116,3 +117,17 @@ def test_weights_of_another_network_are_refused(trained, packed):
     with pytest.raises(UserError, match=r"model\.safetensors: not the weights of this variant"):
         predicted(trained, packed)
     assert not (trained / "probabilities.npy").exists()
+
+
+def test_a_variant_tested_on_eo_is_warned_of_tiles_without_an_eo_image_and_predicts_them(packed, tmp_path, capsys):
+    settings = {"model": {"kind": "unet16", "width": 0.0625}, "stages": [{"views": ["eo"], "epochs": 1}]}
+    variant = Variant.model_validate({**settings, "test_view": "eo"})
+    save_file(build_network(variant.model, seed=0).state_dict(), tmp_path / "model.safetensors")
+    record = {"split": "spatial", "variant": "ceiling", "seed": 0, "settings": variant.model_dump(mode="json")}
+    write_json(tmp_path / "train.json", record)
+    split = pd.read_parquet(packed.split)
+    split["has_eo"] = split["tile_id"] != packed.tile_ids[-1]
+    split.to_parquet(tmp_path / "split.parquet")
+    probabilities, _ = predicted(tmp_path, packed, split_table=tmp_path / "split.parquet")
+    assert len(probabilities) == 3
+    assert "1 of them have no EO image" in "".join(capsys.readouterr())
