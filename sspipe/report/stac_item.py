@@ -76,7 +76,9 @@ def ground(tiles: pd.DataFrame, epsg: int) -> Any:
     union = shapely.union_all(shapely.box(west, north - side, west + side, north))
     corners = geopandas.GeoSeries([shapely.simplify(union, SIMPLIFIED_M)], crs=f"EPSG:{epsg}").to_crs(4326).iloc[0]
     rounded = shapely.make_valid(shapely.set_precision(corners, 1e-6))
-    parts = [orient(part) for part in shapely.get_parts(rounded) if part.geom_type == "Polygon"]
+    # Making it valid may leave a collection that has a multipolygon in it, and lines without any ground.
+    flat = shapely.get_parts(shapely.get_parts(rounded))
+    parts = [orient(part) for part in flat if part.geom_type == "Polygon"]
     return parts[0] if len(parts) == 1 else shapely.MultiPolygon(parts)
 
 
@@ -106,7 +108,7 @@ def _common(model: TrainedModel) -> dict[str, Any]:
 
 
 def _times(model: TrainedModel) -> dict[str, str | None]:
-    found = [_STRIP.fullmatch(strip) for strip in model.tiles["strip"].unique()]
+    found = [_STRIP.fullmatch(str(strip)) for strip in model.tiles["strip"].unique()]
     spans = [match.groups() for match in found if match]
     if not spans or len(spans) < len(found):
         return {"datetime": _zulu(datetime.fromisoformat(model.record["finished"]))}
