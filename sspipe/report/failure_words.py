@@ -155,7 +155,8 @@ def map_sentence(tiles: pd.DataFrame, variant: str, title: str) -> str:
         f"at least {HIGH_F1} on {int((known['f1'] >= HIGH_F1).sum())}"
     )
     if len(known) < len(own):
-        text += f"; {len(own) - len(known)} have neither building nor proposal"
+        without = len(own) - len(known)
+        text += f"; {without} {'has' if without == 1 else 'have'} neither building nor proposal"
     text += "."
     quarters = known.groupby(_quarters(known))["f1"].agg(["mean", "size"])
     quarters = quarters[quarters["size"] >= FEW_TILES]

@@ -105,7 +105,7 @@ def panel_grid(
     for axis, title in zip(axes, broken, strict=False):
         axis.set_title(title, fontsize=8.5)
     for axis in axes[len(titles) :]:
-        axis.set_visible(False)
+        axis.remove()
     return figure, axes[: len(titles)]
 
 

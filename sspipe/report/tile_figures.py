@@ -22,6 +22,7 @@ MOST_CELLS = 240
 # Room below the map for the scale bar, of the map's height.
 FOOT = 0.16
 MOST_HIGH_IN = 2.2
+MOST_EDGES = 3000
 # Light enough at both ends to be seen on a dark page, dark enough on a light one; its lightness rises all the way.
 F1_COLOURS = LinearSegmentedColormap.from_list("f1", matplotlib.colormaps["viridis"](np.linspace(0.12, 1, 64)))
 DIFFERENCE_COLOURS = LinearSegmentedColormap.from_list("difference", [ORANGE, "#c9ced4", BLUE])
@@ -138,7 +139,9 @@ def _maps(
 
 
 def _map(axis: Axes, ground: Cover, colours: Colormap, limits: tuple[float, float]) -> AxesImage:
-    axis.plot(*_outline(ground), color=GREY, linewidth=0.8)
+    edges = _outline(ground)
+    # As pixels once they are many: lines of each panel would weigh megabytes.
+    axis.plot(*edges, color=GREY, linewidth=0.8, rasterized=len(edges[0]) > MOST_EDGES)
     return axis.imshow(
         np.ma.masked_invalid(ground.values), extent=ground.extent, cmap=colours, vmin=limits[0], vmax=limits[1],
         interpolation="nearest",
