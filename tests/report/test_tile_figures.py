@@ -74,12 +74,14 @@ def test_a_variant_without_scores_leaves_a_marked_panel():
     assert "no scores" in style.svg_text(figure)
 
 
-def test_maps_of_thousands_of_tiles_stay_small():
+@pytest.mark.parametrize(("size_px", "most"), [(900, 400_000), (120, 1_500_000)])
+def test_maps_of_thousands_of_tiles_stay_small(size_px, most):
+    """Tiles as large as SpaceNet 6's cover the ground many times; small ones lie scattered, each with an outline."""
     rng = np.random.default_rng(0)
-    rows = [(x, y, f1) for x, y, f1 in rng.uniform((0, 0, 0), (9000, 5000, 1), (3401, 3))]
-    table = pd.concat([tiles(*rows, variant=f"v{place}") for place in range(8)])
+    rows = [tuple(row) for row in rng.uniform((0, 0, 0), (9000, 5000, 1), (3401, 3))]
     names = [f"v{place}" for place in range(8)]
-    assert len(style.svg_text(tile_figures.f1_map_figure(table, named(*names), style.NARROW_IN))) < 700_000
+    table = pd.concat([tiles(*rows, variant=name) for name in names]).assign(size_px=size_px)
+    assert len(style.svg_text(tile_figures.f1_map_figure(table, named(*names), style.NARROW_IN))) < most
 
 
 def test_tiles_are_averaged_over_seeds_and_held_against_the_baseline():
