@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -118,3 +120,9 @@ def test_an_outline_of_more_than_128_kib_is_read_and_a_fault_below_it_is_found(w
 def test_missing_file_is_named(tmp_path):
     with pytest.raises(UserError, match=r"nowhere\.csv: no such file"):
         read_spacenet_csv(tmp_path / "nowhere.csv")
+
+
+def test_a_pipe_is_refused_before_anything_is_read_from_it(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(UserError, match="pipe: is a pipe or a device, and is read more than once; write it to a file"):
+        read_spacenet_csv(tmp_path / "pipe")
