@@ -21,8 +21,8 @@ PAGES = [
 # Words that a command begins with. `$EDITOR` is whatever the reader edits with.
 PROGRAMS = {
     *(".", "$EDITOR", "apt-get", "cd", "cp", "docker", "git", "gzip", "make", "mkdir", "nvidia-smi", "pip", "podman"),
-    *("apptainer", "python", "sacctmgr", "sbatch", "scancel", "scontrol", "sinfo", "snakemake", "squeue", "sspipe", "tar"),
-    *("tmux", "torchrun", "xdg-open"),
+    *("apptainer", "python", "sacctmgr", "sbatch", "scancel", "scontrol", "sinfo", "snakemake", "squeue", "sspipe"),
+    *("tar", "tmux", "torchrun", "xdg-open"),
 }
 # What a command may need that tests do not have. It stands before a block, in the paragraph before a command, or, as
 # "this page needs", at the top of a page: <!-- needs: cluster -->
