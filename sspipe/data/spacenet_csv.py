@@ -136,6 +136,10 @@ def _records(handle: TextIO) -> Iterator[tuple[int, int, list[str]]]:
 @contextmanager
 def _telling(path: Path) -> Iterator[None]:
     """Turns what can be wrong with a file as a whole into a UserError that names it."""
+    if path.exists() and not (path.is_file() or path.is_dir()):
+        raise UserError(
+            f"{path}: is a pipe or a device, and is read more than once; write it to a file, `.gz` if you like"
+        )
     try:
         yield
     except FileNotFoundError:
@@ -193,10 +197,6 @@ def _next(chunks: Iterator[pd.DataFrame]) -> pd.DataFrame | None:
 
 def _refuse_header(path: Path, wanted: Collection[str]) -> None:
     """Refuses a file without a column that we need, or with two of a kind."""
-    if path.exists() and not (path.is_file() or path.is_dir()):
-        raise UserError(
-            f"{path}: is a pipe or a device, and is read more than once; write it to a file, `.gz` if you like"
-        )
     with _open_text(path) as handle:
         _, line, header = next(_records(handle), (0, 0, []))
     if not header:

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from sspipe.data.spacenet_csv import read_spacenet_csv, spacenet_csv_chunks
+from sspipe.data.spacenet_csv import read_spacenet_csv, spacenet_csv_chunks, text_size
 from sspipe.errors import UserError
 
 SQUARE = '"POLYGON ((0 0, 2 0, 2 2, 0 2, 0 0))"'
@@ -123,6 +123,9 @@ def test_missing_file_is_named(tmp_path):
 
 
 def test_a_pipe_is_refused_before_anything_is_read_from_it(tmp_path):
-    os.mkfifo(tmp_path / "pipe")
-    with pytest.raises(UserError, match="pipe: is a pipe or a device, and is read more than once; write it to a file"):
-        read_spacenet_csv(tmp_path / "pipe")
+    os.mkfifo(tmp_path / "pipe.gz")
+    for read in (read_spacenet_csv, text_size):
+        with pytest.raises(
+            UserError, match=r"pipe\.gz: is a pipe or a device, and is read more than once; write it to"
+        ):
+            read(tmp_path / "pipe.gz")
