@@ -41,6 +41,8 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--results", type=Path, required=True, help="folder of a finished experiment")
     parser.add_argument("--out", type=Path, default=Path(__file__).parent, help="folder to write to")
     options = parser.parse_args(arguments)
+    if not (options.results / "report/figures/f1_by_variant.csv").is_file():
+        parser.error(f"{options.results} has no finished report; run `make demo` first")
     tiles = pd.read_parquet(options.results / "catalog.parquet").set_index("tile_id")
     rows = [tile_pictures(options.results, tiles.loc[name], name) for name in chosen_tiles(options.results, tiles)]
     (options.out / "strip.png").write_bytes(strip_png(rows))
