@@ -36,7 +36,7 @@ from sspipe.pack.halves import sar_to_float16
 from sspipe.pack.images import DECODING, read_image
 from sspipe.pack.masks import tile_masks
 from sspipe.pack.orientation import orient
-from sspipe.pack.tiles import ARRAYS, pack_tiles
+from sspipe.pack.tiles import DTYPES, pack_tiles
 
 SIZE_PX, PADDED_PX, PIXEL_M, BORDER_PX = 900, 1024, 0.5, 3
 STEPS = ("read and decode", "SAR to float16", "EO into its place", "masks", "checksum", "write")
@@ -170,10 +170,10 @@ def plain_masks(tile: Any, outlines: list[Any]) -> np.ndarray:
 def assert_equal(scene: Scene) -> None:
     """Every array of both sides; the border may differ where a corner's 64 sides leave out a sliver of the disc."""
     plain, ours = scene.folder / "plain", scene.folder / "pack" / "0"
-    packed = {name: np.load(ours / f"{name}.npy", mmap_mode="r") for name in ARRAYS}
+    packed = {name: np.load(ours / f"{name}.npy", mmap_mode="r") for name in DTYPES}
     slivers = border = 0
     for row, (tile, outlines) in enumerate(zip(scene.tiles, scene.outlines, strict=True)):
-        saved = {name: np.load(plain / f"{name}_{tile.tile_id}.npy") for name in ARRAYS}
+        saved = {name: np.load(plain / f"{name}_{tile.tile_id}.npy") for name in DTYPES}
         assert all((saved[name] == packed[name][row]).all() for name in ("sar", "eo"))
         assert (saved["masks"][0] == packed["masks"][row, 0]).all()
         mine = orient(packed["masks"][row, 1, :SIZE_PX, :SIZE_PX], tile.orientation, TURN)
@@ -199,7 +199,8 @@ def breakdown(scene: Scene) -> dict[str, float]:
         ("read and decode", "SAR to float16", "EO into its place", "masks", "checksum", "write"), 0.0
     )
     sar, eo = (np.empty((4, SIZE_PX, SIZE_PX), dtype) for dtype in (np.float32, np.uint16))
-    rows = {name: np.zeros((bands, PADDED_PX, PADDED_PX), dtype) for name, (bands, dtype) in ARRAYS.items()}
+    channels = {"sar": 4, "eo": 4, "masks": 2}
+    rows = {name: np.zeros((channels[name], PADDED_PX, PADDED_PX), dtype) for name, dtype in DTYPES.items()}
 
     def timed(step: str, work: Callable[..., Any], *arguments: Any, **more: Any) -> Any:
         begun = time.process_time()
