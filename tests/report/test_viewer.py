@@ -174,6 +174,8 @@ def test_it_can_be_used_without_seeing_it(page):
 def test_each_tile_says_why_it_is_there_and_each_picture_has_scale_and_north(page):
     reasons = page.evaluate("() => [...document.querySelectorAll('#viewer .tiles button')].map(b => b.title)")
     assert any("best F1 of" in reason for reason in reasons) and any("worst F1 of" in reason for reason in reasons)
+    shown = page.locator("#viewer .reason").inner_text()
+    assert shown.startswith(f"Chosen for: {reasons[0]}. Tile ") and "32 m to a side" in shown
     assert page.locator("#viewer .stage .scale b").inner_text() == "10 m"
     share = page.evaluate(
         "() => document.querySelector('#viewer .stage .scale').getBoundingClientRect().width"

@@ -56,6 +56,7 @@
     const pictured = state.base === "sar" ? "Radar" : "Optical";
     one(".stage svg").setAttribute("aria-label", `${pictured} picture of tile ${tile.tile}, ${tile.reason}. ${told()}`);
     one(".status").textContent = told();
+    one(".reason").textContent = `Chosen for: ${tile.reason}. Tile ${tile.tile}, ${tile.side_m} m to a side.`;
     for (const count of all("[data-count]")) {
       const kind = count.dataset.count;
       const small = kind === "unscored" && state.truth ? tile.small : 0;
