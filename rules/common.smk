@@ -7,6 +7,7 @@ from shlex import join, quote
 
 from snakemake.exceptions import WorkflowError
 from snakemake.logging import is_quiet_about, logger
+from snakemake.settings.types import DeploymentMethod
 
 from sspipe.config import load_config
 from sspipe.data import own_data, spacenet6
@@ -26,8 +27,14 @@ RUN = "{split}/{variant}/seed{seed}"
 OWN = CONFIG.archive.source == "table"
 TRUTH = f"{ROOT}/raw/{own_data.TRUTH_FILE if OWN else spacenet6.TRUTH_FILE}"
 
-# Rules say `python`: the interpreter that runs Snakemake has sspipe and all it needs, activated or not. With conda or
-# a container it is the environment's own.
+# Rules name an environment of conda's, and no image.
+if DeploymentMethod.APPTAINER in workflow.deployment_settings.deployment_method:
+    raise WorkflowError(
+        "--software-deployment-method apptainer: no rule names an image. Run all of Snakemake in one (envs/container.def), "
+        "or under Slurm the trainings alone, by train.node_python of the profile (docs/operating.md)."
+    )
+# Rules say `python`: the interpreter that runs Snakemake has sspipe and all it needs, activated or not. With conda it
+# is the environment's own.
 if not workflow.deployment_settings.deployment_method:
     # A prefix takes the place of Snakemake's own strict mode, which a failure ahead of a pipe is seen by.
     here = quote(str(Path(sys.executable).parent))

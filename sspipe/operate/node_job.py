@@ -10,7 +10,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from shutil import disk_usage
@@ -25,6 +25,8 @@ from sspipe.operate.plan import gpus_of
 from sspipe.operate.profile import Profile
 from sspipe.operate.site import ask
 from sspipe.operate.text import gigabytes
+from sspipe.slurm import absent
+from sspipe.train.submission import node_python
 
 Told = tuple[str, str]  # level and text of a finding
 
@@ -52,7 +54,8 @@ def check_on_node(config: Config, profile: Profile, wait_minutes: float) -> list
     if config.training.scratch is not None:
         command += ["--scratch", str(config.training.scratch)]
     try:
-        job = _submit(submission(profile, log, f"sspipe-preflight-{config.experiment}"), command)
+        words = submission(profile, log, f"sspipe-preflight-{config.experiment}")
+        job = _submit(words, script(profile.resources("train"), command))
         say(f"job {job} looks at a node (for {wait_minutes:g} min at most; its log: {log})")
         _wait(job, wait_minutes, log)
         if not found.exists():
@@ -182,8 +185,19 @@ def no_network() -> Iterator[None]:
         socket.socket.connect = connect  # type: ignore[method-assign]
 
 
-def _submit(words: list[str], command: list[str]) -> str:
-    wrapped = shlex.join([sys.executable, *command])
+def script(resources: Mapping[str, Any], command: Sequence[str]) -> str:
+    """What the job runs: the same Python, set up alike, as a training's.
+
+    Args:
+        resources: of the rule `train`.
+        command: arguments of that Python.
+    """
+    setup = [line.strip() for line in str(resources.get("slurm_setup") or "").split(";") if line.strip()]
+    python = node_python(resources.get("node_python"), sys.executable, os.environ)
+    return "; ".join([*setup, f"{python} {shlex.join(command)}"])
+
+
+def _submit(words: list[str], wrapped: str) -> str:
     # What an outer job left in the environment would decide this one's shape.
     environment = {
         key: value
@@ -195,7 +209,7 @@ def _submit(words: list[str], command: list[str]) -> str:
             [*words, f"--chdir={Path.cwd()}", f"--wrap={wrapped}"], capture_output=True, text=True, env=environment
         )
     except FileNotFoundError:
-        raise UserError("sbatch: not found, so there is no Slurm on this machine; run this on a login node") from None
+        raise UserError(f"sbatch: {absent(os.environ)}") from None
     if done.returncode:
         raise UserError(f"sbatch refuses the job that looks at a node: {done.stderr.strip()}\n  {shlex.join(words)}")
     return done.stdout.strip().split(";")[0]

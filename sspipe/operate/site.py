@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import getpass
 import re
-import shutil
-import subprocess
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from sspipe.errors import UserError
+from sspipe.slurm import SlurmAwayError, call
 
-_LIMIT_S = 30
 _SINFO = "%R|%N|%G|%c|%m|%T"
 _UNUSABLE = ("down", "drain", "fail", "maint", "unknown", "power")
 
@@ -83,22 +81,10 @@ def ask(*command: str) -> str:
     Raises:
         UserError: it is not installed, fails, or takes too long.
     """
-    if shutil.which(command[0]) is None:
-        raise UserError(
-            f"{command[0]}: not found, so there is no Slurm on this machine; run this on a login node of the cluster, "
-            "or use profiles/local"
-        )
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=_LIMIT_S)
-    except subprocess.TimeoutExpired:
-        raise UserError(
-            f"`{' '.join(command)}` gave no answer in {_LIMIT_S} s: Slurm is busy or down; try again, or ask the "
-            "cluster's operators"
-        ) from None
-    if done.returncode:
-        told = (done.stderr.strip() or done.stdout.strip() or f"exit status {done.returncode}").splitlines()
-        raise UserError(f"`{' '.join(command)}` fails: {'; '.join(told[:3])}")
-    return done.stdout
+        return call(command)
+    except SlurmAwayError as error:
+        raise UserError(f"{error}; asked by `{' '.join(command)}`") from None
 
 
 def parse_partitions(shown: str, nodes: str) -> tuple[dict[str, Partition], str | None]:

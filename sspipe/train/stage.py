@@ -5,11 +5,10 @@ Nothing heavy is imported here, so that a signal is answered from the first mome
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from contextlib import nullcontext
-from dataclasses import replace
-from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from dataclasses import fields, replace
+from typing import TYPE_CHECKING, Any, Literal
 
 from sspipe.log import say
 from sspipe.train.lock import sole_trainer
@@ -19,32 +18,7 @@ if TYPE_CHECKING:
     from sspipe.train.run import Job
 
 
-def train(
-    *,
-    split: str,
-    variant: str,
-    seed: int,
-    settings: Path,
-    split_table: Path,
-    statistics: Path,
-    packs: Sequence[Path],
-    threads: int,
-    checkpoints: Path,
-    out_model: Path,
-    out_metrics: Path,
-    out_record: Path,
-    precision: Literal["auto", "fp32", "bf16", "fp16"],
-    compile: bool,
-    shuffle_shards: int,
-    micro_batch_size: int | None,
-    ranks: Literal["auto"] | int,
-    workers: int,
-    scratch: str | None,
-    checkpoint_minutes: float,
-    log_seconds: float,
-    tensorboard: bool,
-    stop: StopRequest | None = None,
-) -> int:
+def train(*, ranks: Literal["auto"] | int, stop: StopRequest | None = None, **flags: Any) -> int:
     """Trains one variant on one split with one seed: the stage `train`.
 
     A run that was interrupted goes on from its last checkpoint; one that has finished is not trained again, and its
@@ -52,29 +26,9 @@ def train(
     this one starts as many as `ranks` says.
 
     Args:
-        split: name of the split, for the record.
-        variant: name of the variant, for the record.
-        seed: of initialisation, order, flips and skip draws.
-        settings: the resolved variant, JSON.
-        split_table: `splits/{split}.parquet`.
-        statistics: `statistics/{split}.json`.
-        packs: `manifest.json` of every packed shard.
-        threads: CPU threads of torch, over all ranks that are started here.
-        checkpoints: folder for what an interrupted run goes on from; one run's own.
-        out_model: weights, safetensors.
-        out_metrics: one JSON line an epoch.
-        out_record: train.json: settings, counts, versions, seconds.
-        precision: see `sspipe.config.Training`, as the rest.
-        compile: see there.
-        shuffle_shards: see there.
-        micro_batch_size: see there.
-        ranks: see there.
-        workers: see there.
-        scratch: see there.
-        checkpoint_minutes: see there.
-        log_seconds: see there.
-        tensorboard: see there.
+        ranks: see `sspipe.config.Training`.
         stop: tells the caller which signal it was.
+        **flags: what the run is, for `job_of`.
 
     Returns:
         0, or `STOPPED_STATUS` after a signal: then a checkpoint was written, and the same command goes on from it.
@@ -85,43 +39,32 @@ def train(
     stop = stop or StopRequest()
     try:
         with stop.listening():
-            from sspipe.train.options import Options
-            from sspipe.train.run import Job
-
-            options = Options(
-                precision=precision,
-                compile=compile,
-                shuffle_shards=shuffle_shards,
-                micro_batch_size=micro_batch_size,
-                workers=workers,
-                checkpoint_minutes=checkpoint_minutes,
-                log_seconds=log_seconds,
-            )
-            job = Job(
-                split=split,
-                variant=variant,
-                seed=seed,
-                settings=settings,
-                split_table=split_table,
-                statistics=statistics,
-                packs=tuple(packs),
-                threads=threads,
-                checkpoints=checkpoints,
-                out_model=out_model,
-                out_metrics=out_metrics,
-                out_record=out_record,
-                scratch=scratch,
-                tensorboard=tensorboard,
-                options=options,
-            )
-            _train(job, ranks, stop)
+            _train(job_of(flags), ranks, stop)
     except StoppedError as stopped:
         say(
-            f"{split}/{variant} seed {seed}: stopped by {stopped}; what was done is kept in {checkpoints}, "
-            f"and the same command goes on (status {STOPPED_STATUS})"
+            f"{flags['split']}/{flags['variant']} seed {flags['seed']}: stopped by {stopped}; what was done is kept in "
+            f"{flags['checkpoints']}, and the same command goes on (status {STOPPED_STATUS})"
         )
         return STOPPED_STATUS
     return 0
+
+
+def job_of(flags: Mapping[str, Any]) -> Job:
+    """What the engine is given, from the flags of `sspipe train` under their names in Python.
+
+    Args:
+        flags: `split`, `variant`, `seed` (of initialisation, order, flips and skip draws), `settings` (the resolved
+            variant, JSON), `split_table`, `statistics`, `packs` (`manifest.json` of every shard), `threads` (of torch
+            on the CPU, over all ranks that are started here), `checkpoints` (one run's own folder), `out_model`,
+            `out_metrics`, `out_record`, `scratch`, `tensorboard`, and each of `sspipe.train.options.Options`; others
+            are left alone.
+    """
+    from sspipe.train.options import Options
+    from sspipe.train.run import Job
+
+    options = Options(**{each.name: flags[each.name] for each in fields(Options)})
+    plain = {each.name: flags[each.name] for each in fields(Job) if each.name not in ("packs", "options")}
+    return Job(**plain, packs=tuple(flags["packs"]), options=options)
 
 
 def _train(job: Job, ranks: Literal["auto"] | int, stop: StopRequest) -> None:

@@ -18,12 +18,10 @@ import json
 import os
 import re
 import shlex
-import signal
-import socket
+import shutil
 import sys
-import time
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
@@ -32,13 +30,22 @@ from typing import Any
 
 from sspipe.errors import UserError
 from sspipe.files import read_json, write_json
-from sspipe.train.signals import STOPPED_STATUS, StopRequest
+from sspipe.slurm import absent
+from sspipe.train.rank import Rank
 
+# What sbatch says when it refuses, and which key of the profile it means.
+_KEYS = (
+    (r"invalid account", "train.slurm_account"),
+    (r"invalid partition|partition.*not available|default partition", "train.slurm_partition"),
+    (r"\(gres\)|generic resource", "train.gres"),
+    (r"time limit", "train.runtime"),
+    (r"invalid qos|qos", "train.qos"),
+    (r"invalid feature", "train.constraint"),
+    (r"memory", "train.mem_mb"),
+    (r"node configuration|node count|more processors|cpu count", "train.gres, train.cpus_per_task or train.mem_mb"),
+)
 # submitit counts the stops by walltime, and gives up after so many: a night may have as many as it takes.
 _MAX_TIMEOUTS = 10_000
-# After SIGTERM whoever sent it decides what becomes of the job: a process that ended by itself could not be requeued.
-_PATIENCE_AFTER_TERM_S = 900
-_MEETING_S = 300
 
 
 @dataclass(frozen=True)
@@ -141,18 +148,29 @@ def submit(submission: Submission, request: Request, folder: Path) -> str:
     """Submits the job; returns its number.
 
     Raises:
-        UserError: Slurm refuses it; the message is Slurm's.
+        UserError: Slurm refuses it; the message is Slurm's, and names the key to change where that is known.
     """
+    if shutil.which("sbatch") is None:
+        raise UserError(f"sbatch: {absent(os.environ)}")
     from submitit import SlurmExecutor
     from submitit.core.utils import FailedJobError, FailedSubmissionError
 
     with _clean_environment():
-        executor = SlurmExecutor(jobs_folder(folder), max_num_timeout=_MAX_TIMEOUTS, python=_python(request))
+        executor = SlurmExecutor(jobs_folder(folder), max_num_timeout=_MAX_TIMEOUTS, python=_ranks_python(request))
         executor.update_parameters(**parameters(submission.name, request))
         try:
             return str(executor.submit(Rank(submission.command)).job_id)
         except (FailedJobError, FailedSubmissionError) as error:
-            raise UserError(f"Slurm does not take the job {submission.name}:\n{error}") from None
+            raise UserError(
+                f"Slurm does not take the job {submission.name}:\n{error}{_key_to_change(str(error))}"
+            ) from None
+
+
+def _key_to_change(refusal: str) -> str:
+    keys = [key for words, key in _KEYS if re.search(words, refusal, re.IGNORECASE)]
+    if not keys:
+        return ""
+    return f"\nset {keys[0]} in the profile; `python -m sspipe preflight` with its --profile says what this Slurm has"
 
 
 def parameters(name: str, request: Request) -> dict[str, Any]:
@@ -218,92 +236,28 @@ def failures(submission: Submission, folder: Path) -> list[tuple[int, str]]:
     return [(rank, what) for _, rank, what in sorted(told)]
 
 
-class Rank:
-    """What each rank's process runs: the stage `train`, as by hand. It keeps no state; checkpoints do.
+def node_python(given: str | None, executable: str, environment: Mapping[str, str]) -> str:
+    """The shell words that start Python on a node: what this process is deployed as, unless told otherwise.
+
+    A virtual or conda environment's Python starts all that is in it by its path. One in a container has no path outside
+    of it, so there the same image is entered again.
 
     Args:
-        command: arguments of `python -m sspipe`.
+        given: `node_python` of the profile.
+        executable: this Python.
+        environment: of this process; Apptainer (and Singularity before it) says there which image it is in.
     """
-
-    def __init__(self, command: Sequence[str]) -> None:
-        self.command = tuple(command)
-
-    def __call__(self) -> int:
-        """Runs the stage; after a signal it has saved, and submitit has Slurm queue the job again.
-
-        Raises:
-            RuntimeError: the stage refused its input; its message is the stage's.
-        """
-        from submitit import JobEnvironment
-        from submitit.helpers import TorchDistributedEnvironment
-
-        from sspipe.cli import parsed
-        from sspipe.train.stage import train
-
-        job = JobEnvironment()
-        job.paths.result_pickle.unlink(missing_ok=True)  # an earlier attempt's
-        TorchDistributedEnvironment().export(set_cuda_visible_devices=False, overwrite=True)
-        # The step's own: whoever starts it again, starts another.
-        words = (job.raw_job_id, os.environ.get("SLURM_RESTART_COUNT", "0"), os.environ.get("SLURM_STEP_ID", "0"))
-        port = job.paths.folder / f"{'_'.join(words)}.port"
-        os.environ.update(meeting_point(port, job.global_rank))
-        if len(os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",")) == 1 < job.num_tasks:
-            os.environ["LOCAL_RANK"] = "0"  # this site shows each task its own GPU alone
-
-        stop = StopRequest()
-        requeue = signal.getsignal(signal.SIGUSR2)
-        try:
-            status = train(**parsed(self.command)[1], stop=stop)
-        except UserError as error:
-            raise RuntimeError(str(error)) from None
-        if status == STOPPED_STATUS:
-            _after_a_stop(stop.number or signal.SIGTERM, job.global_rank, requeue)
-        return status
-
-    def checkpoint(self) -> Any:
-        """What submitit queues again: the same, afresh."""
-        from submitit.helpers import DelayedSubmission
-
-        return DelayedSubmission(Rank(self.command))
+    if given:
+        return given
+    for program, variable in (("apptainer", "APPTAINER_CONTAINER"), ("singularity", "SINGULARITY_CONTAINER")):
+        if image := environment.get(variable):
+            return f"{program} exec --nv {shlex.quote(image)} {shlex.quote(executable)}"
+    return shlex.quote(executable)
 
 
-def meeting_point(file: Path, rank: int) -> dict[str, str]:
-    """Where the ranks of a job meet: on their node's own loopback, whatever the node's name leads to.
-
-    Args:
-        file: by which rank 0 tells the others the port that it found free; one attempt's own.
-        rank: of this process.
-
-    Raises:
-        RuntimeError: rank 0 has told nothing for some minutes.
-    """
-    if rank == 0:
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            write_json(file, free.getsockname()[1])
-    limit = time.monotonic() + _MEETING_S
-    while not file.exists():
-        if time.monotonic() > limit:
-            raise RuntimeError(f"rank {rank} has waited {_MEETING_S} s for rank 0, which has not written {file}")
-        time.sleep(0.1)
-    return {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(read_json(file)), "GLOO_SOCKET_IFNAME": "lo"}
-
-
-def _after_a_stop(number: int, rank: int, requeue: Any) -> None:
-    """The training is saved: what now depends on who asked."""
-    if number == signal.SIGUSR2 and callable(requeue):
-        if rank == 0:
-            requeue(number, None)  # submitit's handler: has Slurm queue the job again, and exits
-        time.sleep(_PATIENCE_AFTER_TERM_S)  # Slurm ends the others with it
-    # Preempted, cancelled, requeued or out of time without a warning: Slurm's next signal ends it.
-    print(f"saved after {signal.Signals(number).name}; waiting for Slurm to end or requeue this job", flush=True)
-    time.sleep(_PATIENCE_AFTER_TERM_S)
-    sys.exit(STOPPED_STATUS)
-
-
-def _python(request: Request) -> str:
+def _ranks_python(request: Request) -> str:
     """How ranks start Python. Until the training listens, a warning of the time limit must not end it."""
-    python = request.python or shlex.quote(sys.executable)
+    python = node_python(request.python, sys.executable, os.environ)
     return f"""bash -c 'trap "" USR2; exec "$0" "$@"' {python}"""
 
 

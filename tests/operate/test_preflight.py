@@ -1,6 +1,7 @@
 """What `preflight` finds, on captured descriptions of sites."""
 
 import socket
+import sys
 
 import pytest
 
@@ -8,7 +9,7 @@ from sspipe.config import load_config
 from sspipe.operate import preflight as stage
 from sspipe.operate import site_checks
 from sspipe.operate.gpus import capability_of
-from sspipe.operate.node_job import check_node, no_network, submission
+from sspipe.operate.node_job import check_node, no_network, script, submission
 from sspipe.operate.profile import Profile
 from sspipe.operate.site import Site, ask_site, parse_accounts, parse_gres, parse_partitions, slurm_minutes
 from tests.operate.test_plan import SETTINGS
@@ -177,6 +178,8 @@ def test_options_and_rules_that_do_not_exist_are_named_with_the_nearest():
     ]
     retrying = Profile("p", {"executor": "slurm", "retries": 2, "rerun-triggers": ["mtime", "params", "input"]})
     assert "set it to 0" in stage.option_problems(retrying, [])[0]
+    image = Profile("p", {"software-deployment-method": ["apptainer"], "rerun-triggers": ["mtime"]})
+    assert "set-resources.train.node_python" in stage.option_problems(image, [])[0]
     assert "rerun-triggers must be" in stage.option_problems(Profile("p", {"cores": 1}), [])[0]
 
 
@@ -188,7 +191,7 @@ def test_the_projects_own_profiles_have_only_known_options_and_rules():
 
 
 def test_without_slurm_that_is_said(monkeypatch):
-    monkeypatch.setattr("shutil.which", lambda name: None)
+    monkeypatch.setenv("PATH", "/nowhere")
     config = load_config(SETTINGS)
     findings = stage._on_slurm(config, profile(), ["train"])
     assert any("there is no Slurm on this machine" in f.text and f.level == "PROBLEM" for f in findings)
@@ -222,6 +225,16 @@ def test_the_job_that_looks_at_a_node_asks_for_what_a_training_gets(tmp_path):
     assert "--gres=gpu:a100:2" in submission(plain, tmp_path / "log", "x")
 
 
+def test_that_job_starts_python_as_a_training_does():
+    plain = script({}, ["-m", "sspipe", "check-node", "--out", "a b"])
+    assert plain == f"{sys.executable} -m sspipe check-node --out 'a b'"
+    resources = {
+        "node_python": "apptainer exec --nv sspipe.sif python",
+        "slurm_setup": "module load cuda; ulimit -n 9999",
+    }
+    assert script(resources, ["-V"]) == "module load cuda; ulimit -n 9999; apptainer exec --nv sspipe.sif python -V"
+
+
 def test_a_node_tells_of_a_disk_that_is_not_shared_of_gpus_that_are_missing_and_of_scratch(tmp_path):
     from sspipe.files import read_json
 
@@ -252,5 +265,6 @@ def test_asking_a_site_that_fails_names_the_command(monkeypatch, tmp_path):
     monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
     from sspipe.errors import UserError
 
-    with pytest.raises(UserError, match=r"`scontrol -o show partition` fails: Unable to contact slurm controller"):
+    told = r"Unable to contact slurm controller; asked by `scontrol -o show partition`"
+    with pytest.raises(UserError, match=told):
         ask_site()

@@ -1,6 +1,7 @@
 """What is asked of Slurm, as text; and what is remembered of it."""
 
 import os
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,16 +11,8 @@ from snakemake.resources import Resources
 from sspipe.errors import UserError
 from sspipe.files import read_json
 from sspipe.session import Session, going_on, keep_set_resources
-from sspipe.train.submission import (
-    Rank,
-    Request,
-    Submission,
-    digest,
-    meeting_point,
-    new_submission,
-    parameters,
-    submit,
-)
+from sspipe.train.rank import Rank, meeting_point
+from sspipe.train.submission import Request, Submission, digest, new_submission, node_python, parameters, submit
 
 REQUEST = Request(
     partition="gpu",
@@ -95,6 +88,62 @@ def test_without_wishes_the_clusters_own_defaults_hold():
     given = parameters("name", plain)
     assert given["additional_parameters"] == {"requeue": True, "gres": "gpu:v100:4"}
     assert "partition" not in given and "qos" not in given
+
+
+@pytest.mark.parametrize(
+    ("given", "environment", "words"),
+    [
+        (None, {}, "/venv/bin/python"),  # a plain virtual environment, or conda's: all that is in it comes by its path
+        (
+            None,
+            {"APPTAINER_CONTAINER": "/images/my sspipe.sif"},
+            "apptainer exec --nv '/images/my sspipe.sif' /venv/bin/python",
+        ),
+        (None, {"SINGULARITY_CONTAINER": "/i.sif"}, "singularity exec --nv /i.sif /venv/bin/python"),
+        ("apptainer exec other.sif python", {"APPTAINER_CONTAINER": "/i.sif"}, "apptainer exec other.sif python"),
+    ],
+)
+def test_a_job_runs_in_the_deployment_that_submits_it(given, environment, words):
+    assert node_python(given, "/venv/bin/python", environment) == words
+
+
+def test_the_script_of_a_launcher_in_a_container_enters_the_same_image(sbatch, tmp_path, monkeypatch):
+    monkeypatch.setenv("APPTAINER_CONTAINER", "/images/sspipe.sif")
+    script, _ = submitted(sbatch, tmp_path, replace(REQUEST, python=None))
+    assert f"apptainer exec --nv /images/sspipe.sif {sys.executable} -u -m submitit" in script
+
+
+def test_a_container_without_slurms_programs_is_told_with_the_way_out(tmp_path, monkeypatch):
+    monkeypatch.setenv("PATH", "/nowhere")
+    submission = new_submission("a", "0", ["train"], REQUEST)
+    with pytest.raises(UserError, match="sbatch: not found, so there is no Slurm on this machine"):
+        submit(submission, REQUEST, tmp_path)
+    monkeypatch.setenv("APPTAINER_CONTAINER", "/images/sspipe.sif")
+    with pytest.raises(
+        UserError, match=r"not found in the container /images/sspipe\.sif: start Snakemake outside of it"
+    ):
+        submit(submission, REQUEST, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("refusal", "key"),
+    [
+        ("Invalid account or account/partition combination specified", "train.slurm_account"),
+        ("invalid partition specified: gpus", "train.slurm_partition"),
+        ("Invalid generic resource (gres) specification", "train.gres"),
+        ("Requested time limit is invalid (missing or exceeds some limit)", "train.runtime"),
+        ("Invalid qos specification", "train.qos"),
+        ("Invalid feature specification", "train.constraint"),
+        ("Memory specification can not be satisfied", "train.mem_mb"),
+        ("Requested node configuration is not available", "train.gres, train.cpus_per_task or train.mem_mb"),
+    ],
+)
+def test_what_slurm_refuses_is_told_with_the_key_to_change(refusal, key, sbatch, tmp_path):
+    (sbatch / "sbatch").write_text(f"#!/bin/sh\necho 'sbatch: error: {refusal}' >&2; exit 1\n")
+    (tmp_path / "jobs").mkdir()
+    with pytest.raises(UserError) as refused:
+        submit(new_submission("a", "0", ["train"], REQUEST), REQUEST, tmp_path)
+    assert refusal in str(refused.value) and f"set {key} in the profile" in str(refused.value)
 
 
 def test_what_is_queued_again_is_a_fresh_copy():

@@ -4,6 +4,7 @@ import json
 import os
 import signal
 import subprocess
+import sys
 import time
 from contextlib import suppress
 from pathlib import Path
@@ -12,6 +13,7 @@ import pandas as pd
 import pytest
 
 from sspipe.files import read_json
+from sspipe.operate.efficiency import read_csv
 from tests.slurm.night import RANKS, Night, prepare, wait_until
 
 pytestmark = [pytest.mark.xdist_group("slurm"), pytest.mark.slow]
@@ -79,6 +81,8 @@ def test_a_training_longer_than_its_walltime_is_requeued_until_it_is_done(cluste
         with run.held(process) as told_to_end:
             wait_until(told_to_end, "the end of a walltime", night, process)
         wait_until(lambda begun=begun: run.attempts() > begun, "the next attempt", night, process)
+    # Often enough: on a slow machine the rest would take many more.
+    cluster.run("scontrol", "update", f"JobId={run.job}", "TimeLimit=60")
     night.finish(process)
     assert run.attempts() >= 3
     assert run.record()["restarts"] == run.attempts() - 1
@@ -278,6 +282,19 @@ def test_eight_runs_take_turns_and_the_scheduler_is_asked_seldom(cluster, night)
     cluster.calls.write_text("")
     begun = time.monotonic()
     process, beside = night.start("train_all"), None
+    # Screens that look every second, as operators have them, beside the launchers.
+    watching = (
+        sys.executable,
+        "-m",
+        "sspipe",
+        "status",
+        "--configfile",
+        "tiny.yaml",
+        "--watch",
+        "--every-seconds",
+        "1",
+    )
+    screens = [subprocess.Popen(watching, cwd=each.folder, stdout=subprocess.DEVNULL) for each in (night, night, other)]
     most = 0
     while process.poll() is None:
         names = cluster.run("squeue", "-h", "-o", "%j %Z").splitlines()
@@ -285,17 +302,24 @@ def test_eight_runs_take_turns_and_the_scheduler_is_asked_seldom(cluster, night)
         if beside is None and most:
             beside = other.start("train_all")
         time.sleep(1)
-    minutes = (time.monotonic() - begun) / 60
     night.finish(process)
+    for screen in screens:
+        assert screen.poll() is None  # it has looked all the while
+        screen.send_signal(signal.SIGINT)
+        assert screen.wait() == 0
+    minutes = (time.monotonic() - begun) / 60
     asked = [line.split()[0] for line in cluster.calls.read_text().splitlines()]
     other.finish(beside)
     assert 1 <= most <= 3
     assert len(list(night.results.rglob("model.safetensors"))) == 8
     assert len(list((other.folder / "results/other").rglob("model.safetensors"))) == 2
-    # Two experiments, each at most one squeue and one sacct every five seconds: see sspipe.slurm. Snakemake asks once.
+    # Two experiments, each at most one squeue and one sacct every five seconds, whoever asks: see sspipe.slurm. Each
+    # Snakemake's executor has no jobs, and asks once which version this is.
     looks = asked.count("squeue") + asked.count("sacct")
     assert looks <= 2 * 2 * (12 * minutes + 1) + 2
     assert asked.count("sbatch") == 8 + 2
+    assert set(asked) <= {"squeue", "sacct", "sbatch", "scontrol", "sinfo", "sacctmgr"}
+    assert len(asked) - looks - asked.count("sbatch") <= 8  # of Snakemake's own, at its start
 
 
 def test_the_whole_experiment_gives_the_scores_of_the_local_profile(cluster, night):
@@ -303,8 +327,19 @@ def test_the_whole_experiment_gives_the_scores_of_the_local_profile(cluster, nig
     assert local.returncode == 0, local.stdout + local.stderr
     scores = pd.read_csv(night.results / "report/scores.csv")
     subprocess.run(["mv", "results", "results-local"], cwd=night.folder, check=True)
+    cluster.calls.write_text("")
+    begun = time.monotonic()
     night.finish(night.start("all"))
+    minutes = (time.monotonic() - begun) / 60
+    asked = [line.split()[0] for line in cluster.calls.read_text().splitlines()]
+    # Launchers look every two seconds here, and the executor at first as often.
+    looks = asked.count("squeue") + asked.count("sacct")
+    assert looks <= (2 * 30 + 30) * minutes + 10
     again = pd.read_csv(night.results / "report/scores.csv")
     kept = list(scores.loc[:, :"best_validation_iou"])  # then comes how long it took, and on what
     pd.testing.assert_frame_equal(scores[kept], again[kept])
     assert (night.results / "report/index.html").exists()
+    # What each rule asked for stands beside what it used; the accounting has it, not Snakemake.
+    rows = {row.what: row for row in read_csv(night.results / "report/efficiency.csv")}
+    for what in ("rule measure_tiles", "train/spatial/ss_rsc/seed0"):
+        assert rows[what].requested_s == 600 and rows[what].requested_mb == 500 and rows[what].queued_s is not None

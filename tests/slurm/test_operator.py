@@ -175,7 +175,6 @@ def test_status_follows_a_job_from_the_queue_to_its_cancellation_and_efficiency_
 def test_a_controller_that_is_away_is_told_by_each_command(checkout, cluster, capsys, monkeypatch):
     submit(cluster, checkout, "train-x")
     monkeypatch.setattr("sspipe.slurm.CALL_LIMIT_S", 3)
-    monkeypatch.setattr("sspipe.operate.site._LIMIT_S", 3)
     cluster.stop_controller()
     try:
         status, told = run(capsys, "status")
@@ -183,6 +182,6 @@ def test_a_controller_that_is_away_is_told_by_each_command(checkout, cluster, ca
         status, told = run(capsys, "cancel", "--all", "--yes")
         assert status == 1 and "nothing was cancelled" in told
         status, told = run(capsys, "preflight")
-        assert status == 1 and "PROBLEM  `scontrol" in told
+        assert status == 1 and "PROBLEM  scontrol" in told and "asked by `scontrol" in told
     finally:
         cluster.start_controller()

@@ -36,6 +36,13 @@ def test_the_executors_log_is_shown_where_the_rules_own_says_nothing(tmp_path):
     assert str(slurm) not in failure("pack_tiles", None, [silent, slurm])
 
 
+def test_a_deployment_that_no_rule_has_is_refused_with_what_there_is_instead(fresh):
+    done = fresh.snakemake("-n", "--software-deployment-method", "apptainer")
+    told = done.stdout + done.stderr
+    assert done.returncode == 1
+    assert "no rule names an image" in told and "train.node_python of the profile" in told
+
+
 def test_only_failures_are_told(caplog):
     logger = logging.getLogger("a-workflow")
     logger.addHandler(FailureTeller(logger))

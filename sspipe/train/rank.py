@@ -1,0 +1,103 @@
+"""What each rank's process runs on a node, as submitit starts it there."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from sspipe.errors import UserError
+from sspipe.files import read_json, write_json
+from sspipe.train.signals import STOPPED_STATUS, StopRequest
+
+# After SIGTERM whoever sent it decides what becomes of the job: a process that ended by itself could not be requeued.
+_PATIENCE_AFTER_TERM_S = 900
+_MEETING_S = 300
+
+
+class Rank:
+    """What each rank's process runs: the stage `train`, as by hand. It keeps no state; checkpoints do.
+
+    Args:
+        command: arguments of `python -m sspipe`.
+    """
+
+    def __init__(self, command: Sequence[str]) -> None:
+        self.command = tuple(command)
+
+    def __call__(self) -> int:
+        """Runs the stage; after a signal it has saved, and submitit has Slurm queue the job again.
+
+        Raises:
+            RuntimeError: the stage refused its input; its message is the stage's.
+        """
+        from submitit import JobEnvironment
+        from submitit.helpers import TorchDistributedEnvironment
+
+        from sspipe.cli import parsed
+        from sspipe.train.stage import train
+
+        job = JobEnvironment()
+        job.paths.result_pickle.unlink(missing_ok=True)  # an earlier attempt's
+        TorchDistributedEnvironment().export(set_cuda_visible_devices=False, overwrite=True)
+        # The step's own: whoever starts it again, starts another.
+        words = (job.raw_job_id, os.environ.get("SLURM_RESTART_COUNT", "0"), os.environ.get("SLURM_STEP_ID", "0"))
+        port = job.paths.folder / f"{'_'.join(words)}.port"
+        os.environ.update(meeting_point(port, job.global_rank))
+        if len(os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",")) == 1 < job.num_tasks:
+            os.environ["LOCAL_RANK"] = "0"  # this site shows each task its own GPU alone
+
+        stop = StopRequest()
+        requeue = signal.getsignal(signal.SIGUSR2)
+        try:
+            status = train(**parsed(self.command)[1], stop=stop)
+        except UserError as error:
+            raise RuntimeError(str(error)) from None
+        if status == STOPPED_STATUS:
+            _after_a_stop(stop.number or signal.SIGTERM, job.global_rank, requeue)
+        return status
+
+    def checkpoint(self) -> Any:
+        """What submitit queues again: the same, afresh."""
+        from submitit.helpers import DelayedSubmission
+
+        return DelayedSubmission(Rank(self.command))
+
+
+def meeting_point(file: Path, rank: int) -> dict[str, str]:
+    """Where the ranks of a job meet: on their node's own loopback, whatever the node's name leads to.
+
+    Args:
+        file: by which rank 0 tells the others the port that it found free; one attempt's own.
+        rank: of this process.
+
+    Raises:
+        RuntimeError: rank 0 has told nothing for some minutes.
+    """
+    if rank == 0:
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            write_json(file, free.getsockname()[1])
+    limit = time.monotonic() + _MEETING_S
+    while not file.exists():
+        if time.monotonic() > limit:
+            raise RuntimeError(f"rank {rank} has waited {_MEETING_S} s for rank 0, which has not written {file}")
+        time.sleep(0.1)
+    return {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(read_json(file)), "GLOO_SOCKET_IFNAME": "lo"}
+
+
+def _after_a_stop(number: int, rank: int, requeue: Any) -> None:
+    """The training is saved: what now depends on who asked."""
+    if number == signal.SIGUSR2 and callable(requeue):
+        if rank == 0:
+            requeue(number, None)  # submitit's handler: has Slurm queue the job again, and exits
+        time.sleep(_PATIENCE_AFTER_TERM_S)  # Slurm ends the others with it
+    # Preempted, cancelled, requeued or out of time without a warning: Slurm's next signal ends it.
+    print(f"saved after {signal.Signals(number).name}; waiting for Slurm to end or requeue this job", flush=True)
+    time.sleep(_PATIENCE_AFTER_TERM_S)
+    sys.exit(STOPPED_STATUS)
