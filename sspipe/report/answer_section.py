@@ -108,7 +108,7 @@ def _gap_card(gaps: pd.DataFrame) -> list[dict[str, str]]:
     some = f"{len(gaps)} variants" if len(gaps) > 1 else str(gaps["title"].iloc[0])
     number = low if low == high else f"{low} to {high}"
     head = "Leakage gap: random minus spatial F1"
-    return [{"kind": "gap", "head": head, "number": number, "bounds": "", "words": f"of {some}"}]
+    return [{"kind": "leak", "head": head, "number": number, "bounds": "", "words": f"of {some}"}]
 
 
 def _score_drawing(
