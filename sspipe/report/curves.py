@@ -17,7 +17,7 @@ from sspipe.report.style import BLUE, GREEN, GREY, MUTED, ORANGE, is_narrow, sty
 
 VIEW_WORDS = {"sar": "SAR", "eo": "EO"}
 # Points of the thin lines of one panel together: more would be megabytes that nobody can tell apart.
-THIN_POINTS = 600
+THIN_POINTS = 400
 
 
 @styled

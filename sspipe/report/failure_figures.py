@@ -85,7 +85,7 @@ def reliability_figure(table: pd.DataFrame, cast: Cast, width_in: float) -> Figu
         width_in: inches.
     """
     figure, axes = panel_grid(cast.titles.values(), width_in, 1.6 if is_narrow(width_in) else 1.95)
-    drawn = table[table["pixels"] > 0].assign(few=table["pixels"] < FEW_PIXELS)
+    drawn = table[table["pixels"] > 0].assign(few=table["pixels"] < FEW_PIXELS, bin=table["low"])
     errors = table.groupby("variant")["calibration_error"].first()
     for axis, name in zip(axes, cast.titles, strict=True):
         axis.plot([0, 1], [0, 1], color=MUTED, linewidth=1, linestyle=":")

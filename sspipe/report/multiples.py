@@ -114,13 +114,14 @@ def draw_others(axis: Axes, table: pd.DataFrame, x: str, y: str) -> None:
 
     Args:
         axis: a panel.
-        table: variant, x and y.
+        table: variant, x and y; and `bin`, where the variants' x differ within what is one bin for all.
         x: column.
         y: column.
     """
     if table["variant"].nunique() > MOST_OTHERS:
-        band = _thinned(table.groupby(x)[y].agg(["min", "max"]).dropna().sort_index())
-        axis.fill_between(band.index, band["min"], band["max"], color=LINE, linewidth=0)
+        places = table.dropna(subset=[y]).groupby(table.get("bin", table[x]))
+        band = _thinned(pd.DataFrame({x: places[x].mean(), "low": places[y].min(), "high": places[y].max()}))
+        axis.fill_between(band[x], band["low"], band["high"], color=LINE, linewidth=0)
         return
     for _, other in table.groupby("variant", sort=False):
         line = _thinned(other)

@@ -199,6 +199,20 @@ def test_of_a_hundred_variants_the_baseline_and_the_best_are_shown_and_the_rest_
     assert len(style.svg_text(figure)) < 100_000
 
 
+def test_the_band_of_many_others_is_as_wide_as_they_lie_apart():
+    rows = [
+        {"variant": f"v{place}", "low": low, "high": low + 0.5, "pixels": 5000, "mean_probability": low + place / 100,
+         "building_share": low + place / 40, "calibration_error": 0.1}
+        for place in range(20) for low in (0.0, 0.5)
+    ]  # fmt: skip
+    figure = failure_figures.reliability_figure(pd.DataFrame(rows), named("v0"), style.WIDE_IN)
+    (band,) = figure.axes[0].collections
+    corners = band.get_paths()[0].vertices
+    # Of all but v0, the first: from v1 to v19, at the mean of their probabilities.
+    assert [corners[:, 0].min(), corners[:, 0].max()] == pytest.approx([0.1, 0.6])
+    assert [corners[:, 1].min(), corners[:, 1].max()] == pytest.approx([1 / 40, 0.5 + 19 / 40])
+
+
 def test_a_variant_without_scores_leaves_a_marked_gap():
     table = failures.recall_table([record("a", recall_by_area_m2=bins((22, 0.1), (80, 0.6)))], "area_m2")
     absent = cast({"a": "A", "lost": "Lost"}, {"a": 0.5}, "a")
