@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import NamedTuple
 
 import pandas as pd
 
+from sspipe.report.absence import Absent
 from sspipe.variants import Variant
 
 
@@ -29,36 +29,6 @@ PAPER_TABLE_1 = {
 
 NO_RESULT = "no result"
 MEASURES = ["pixel_iou", "pixel_iou_pooled", "f1", "precision", "recall"]
-
-
-@dataclass(frozen=True)
-class Absent:
-    """A run that the configuration asks for and that has no scores.
-
-    Attributes:
-        split: of the run.
-        variant: of the run.
-        seed: of the run.
-        title: of the variant.
-        role: of the variant, `results.role_of`.
-        state: where it is, for example `failed`; empty if that is not known.
-        detail: why, where there is something to say.
-        log: path of its log, relative to the page; empty if there is none.
-    """
-
-    split: str
-    variant: str
-    seed: int
-    title: str
-    role: str
-    state: str = ""
-    detail: str = ""
-    log: str = ""
-
-    @property
-    def name(self) -> str:
-        """As folders have it."""
-        return f"{self.split}/{self.variant}/seed{self.seed}"
 
 
 def table_one(runs: pd.DataFrame, absent: Sequence[Absent] = ()) -> pd.DataFrame:
@@ -173,16 +143,4 @@ def loss_pairs(variants: Mapping[str, Variant]) -> list[tuple[str, str]]:
         for alone, one in variants.items()
         for both, other in variants.items()
         if one.loss.dice == 0 < other.loss.dice and other.loss.bce > 0 and rest(one) == rest(other)
-    ]
-
-
-def absent_runs(runs: pd.DataFrame, expected: Mapping[str, list[str]], seeds: list[int]) -> list[str]:
-    """Lists the runs that the configuration asks for and the scores lack, as `split/variant/seed0`."""
-    present = set(zip(runs["split"], runs["variant"], runs["seed"], strict=True))
-    return [
-        f"{split}/{variant}/seed{seed}"
-        for split, variants in expected.items()
-        for variant in variants
-        for seed in seeds
-        if (split, variant, seed) not in present
     ]

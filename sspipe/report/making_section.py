@@ -10,7 +10,8 @@ import yaml
 
 from sspipe.files import read_json
 from sspipe.operate.efficiency import HEADER, Row, cells, read_csv
-from sspipe.report import comparison, making_facts, wording
+from sspipe.report import making_facts, wording
+from sspipe.report.absence import Absent
 from sspipe.report.attempts import read_attempts
 from sspipe.report.describe import CARD, ITEM
 from sspipe.report.links import relative
@@ -36,6 +37,7 @@ def making_section(
     tunings: Sequence[Path],
     source: str,
     page: Path,
+    absent: Sequence[Absent],
 ) -> Section:
     """Gathers what the page says about how the experiment was made.
 
@@ -48,6 +50,7 @@ def making_section(
         tunings: polygons.json of each run: how its footprints are made.
         source: archive.source, or `synthetic` where the data are generated.
         page: the page, for links.
+        absent: runs without scores.
     """
     problems = results.data["footprints"]["problems"]
     rows = [] if efficiency is None else read_csv(efficiency)
@@ -67,7 +70,7 @@ def making_section(
         "tunings": tuning_rows(tunings),
         "failure_facts": _failure_facts(results, rows, scores),
         "attempts": _attempt_rows(trains, page),
-        "not_done": _not_done(results),
+        "not_done": _not_done(results, absent),
     }
     return Section("made", "How it was made", "How it was made", "making.html.jinja", content)
 
@@ -163,15 +166,12 @@ def _attempt_rows(trains: Sequence[Path], page: Path) -> list[dict[str, Any]]:
     return rows
 
 
-def _not_done(results: Results) -> list[str]:
+def _not_done(results: Results, absent: Sequence[Absent]) -> list[str]:
     config = results.config
     lines = []
-    expected = {split: list(config.variants_of(split)) for split in config.splits}
-    absent = comparison.absent_runs(results.runs, expected, list(config.seeds))
     if absent:
-        lines.append(
-            f"Runs that the configuration asks for and that have no scores: {wording.listed(absent, MAX_ABSENT)}."
-        )
+        names = wording.listed([run.name for run in absent], MAX_ABSENT)
+        lines.append(f"Runs that the configuration asks for and that have no scores: {names}.")
     unread = [name for name in config.splits if name not in results.splits]
     if unread:
         lines.append(f"Splits without any score: {wording.listed(unread)}.")

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -11,23 +10,23 @@ import pandas as pd
 from sspipe.files import whole_folder
 from sspipe.log import say, warn
 from sspipe.report import comparison, links, wording
+from sspipe.report.absence import Unfinished, absent_runs
 from sspipe.report.answer_section import answer_section
-from sspipe.report.comparison import Absent
 from sspipe.report.credit import credit
 from sspipe.report.failures_section import failures_section
-from sspipe.report.html import TEMPLATES, write_page
+from sspipe.report.html import write_page
 from sspipe.report.leakage_section import leakage_section
 from sspipe.report.learning_section import learning_section
 from sspipe.report.look_section import look_section
 from sspipe.report.looks_section import looks_section
 from sspipe.report.making_section import making_section
 from sspipe.report.paired import read_paired
-from sspipe.report.results import Results, ordered_splits, read_results, role_of, sorter
+from sspipe.report.results import ordered_splits, read_results, sorter
 from sspipe.report.table_section import table_section
 
 MAX_PAGE_BYTES = 15_000_000
-STYLES = [name for name in ("page.css", "viewer.css") if (TEMPLATES / name).is_file()]
-SCRIPTS = [name for name in ("table.js", "viewer.js") if (TEMPLATES / name).is_file()]
+STYLES = ("page.css", "viewer.css")
+SCRIPTS = ("table.js", "viewer.js")
 FILTERS = {
     "millions": wording.millions,
     "number": wording.number,
@@ -37,19 +36,6 @@ FILTERS = {
     "spread": lambda sd: "" if pd.isna(sd) else f"± {sd:.3f}",
     "bounds": wording.bounds,
 }
-
-
-@dataclass(frozen=True)
-class Unfinished:
-    """What is told of an experiment that still runs, or whose runs failed.
-
-    Attributes:
-        as_of: when it was looked at, in words.
-        states: state, detail and log of each run that has no scores, by split, variant and seed.
-    """
-
-    as_of: str
-    states: Mapping[tuple[str, str, int], tuple[str, str, Path | None]]
 
 
 def compare_variants(
@@ -118,7 +104,7 @@ def compare_variants(
         catalog_report=catalog_report,
         settings=settings,
     )
-    absent = _absent(results, unfinished, out)
+    absent = absent_runs(results, unfinished, out)
     names = [*results.config.variants, *results.variants]
     table = sorter(ordered_splits(results.config), names)(comparison.table_one(results.runs, absent))
     kinds = {split: results.kind(split) for split in results.splits}
@@ -145,6 +131,7 @@ def compare_variants(
                 tunings=tunings,
                 source=source,
                 page=out,
+                absent=absent,
             ),
         ]
         context = {
@@ -163,25 +150,3 @@ def compare_variants(
         if size > MAX_PAGE_BYTES:
             warn(f"the page has {size / 1e6:.1f} MB, more than {MAX_PAGE_BYTES / 1e6:.0f}; set report.panels lower")
     say(f"report of {len(results.runs)} runs: {out} ({size / 1e6:.1f} MB)")
-
-
-def _absent(results: Results, unfinished: Unfinished | None, page: Path) -> list[Absent]:
-    """Runs that the configuration asks for and that have no scores, with what is known of each."""
-    config = results.config
-    have = set(zip(results.runs["split"], results.runs["variant"], results.runs["seed"], strict=True))
-    states = unfinished.states if unfinished else {}
-    absent = []
-    for split in ordered_splits(config):
-        for variant in config.variants_of(split):
-            settings = config.variants[variant]
-            for seed in config.seeds:
-                if (split, variant, seed) in have:
-                    continue
-                state, detail, log = states.get((split, variant, seed), ("", "", None))
-                absent.append(
-                    Absent(
-                        split, variant, seed, settings.title or variant, role_of(settings), state, detail,
-                        links.relative(log, page) if log else "",
-                    )
-                )  # fmt: skip
-    return absent

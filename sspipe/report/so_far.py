@@ -15,7 +15,8 @@ from sspipe.operate.efficiency import as_csv, measured
 from sspipe.operate.profile import read_config, read_profile
 from sspipe.operate.runs import DONE, FAILED, last_error, run_state, runs_of
 from sspipe.operate.status import slurm_jobs
-from sspipe.report.page import Unfinished, compare_variants
+from sspipe.report.absence import Unfinished
+from sspipe.report.page import compare_variants
 from sspipe.report.tables import collect_scores
 from sspipe.score.comparison import compare_scores
 

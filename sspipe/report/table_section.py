@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 
 from sspipe.report import wording
-from sspipe.report.comparison import Absent
+from sspipe.report.absence import Absent
 from sspipe.report.links import RunLinks
 from sspipe.report.results import Results
 from sspipe.report.section import Section

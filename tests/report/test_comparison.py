@@ -85,11 +85,6 @@ def test_floor_and_ceiling_are_found_from_the_settings(config):
     }
 
 
-def test_missing_runs_are_listed():
-    runs = pd.DataFrame([run("random", "a"), run("random", "a", 1), run("random", "b")])
-    assert comparison.absent_runs(runs, {"random": ["a", "b"]}, [0, 1]) == ["random/b/seed1"]
-
-
 def test_the_best_variant_is_never_the_ceiling():
     table = comparison.table_one(
         pd.DataFrame(

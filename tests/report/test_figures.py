@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 
 from sspipe.report import comparison, figures, score_figures, style
+from sspipe.report.absence import Absent
 from tests.report.test_comparison import run
 
 WIDTHS = [style.WIDE_IN, style.NARROW_IN]
@@ -32,7 +33,7 @@ def test_the_f1_figure_names_every_variant_and_its_score(width):
 @pytest.mark.parametrize("width", WIDTHS)
 def test_a_variant_without_result_leaves_a_gap_that_says_why(width):
     runs = pd.DataFrame([run("spatial", "a")])
-    lost = comparison.Absent("spatial", "b", 0, "Title, b", "candidate", "failed")
+    lost = Absent("spatial", "b", 0, "Title, b", "candidate", "failed")
     shown = texts(score_figures.f1_figure(comparison.table_one(runs, [lost]), runs, width))
     assert {"Title, b", "no result (failed)"} <= set(shown)
 
