@@ -7,8 +7,8 @@ most one `squeue` and one `sacct` every `every_s` seconds between them, so with 
 
 plus one `sbatch` a submission and one `scontrol requeue` a job that Slurm ended and did not queue again. Snakemake's
 executor looks for itself at its own jobs: with profiles/slurm first after 20 s, then ever more seldom, which makes at
-most 3 calls a minute more. (Where the file system has no locks each process looks for itself.) Nothing here gives up because the scheduler does not answer:
-controllers are restarted and accounting goes away, and jobs go on meanwhile.
+most 3 calls a minute more. (Where the file system has no locks each process looks for itself.) Nothing here gives up
+because the scheduler does not answer: controllers are restarted and accounting goes away, and jobs go on meanwhile.
 """
 
 from __future__ import annotations

@@ -138,8 +138,8 @@ def option_problems(profile: Profile, rules: Sequence[str]) -> list[str]:
     methods = [profile.values.get(name) or () for name in ("software-deployment-method", "sdm")]
     if any("apptainer" in ([given] if isinstance(given, str) else given) for given in methods):
         problems.append(
-            f"{profile.name}: software-deployment-method is apptainer, and no rule names an image: run all of Snakemake "
-            "in one, or the trainings alone by set-resources.train.node_python (docs/operating.md)"
+            f"{profile.name}: software-deployment-method is apptainer, and no rule names an image: run all of "
+            "Snakemake in one, or the trainings alone by set-resources.train.node_python (docs/operating.md)"
         )
     triggers = profile.values.get("rerun-triggers")
     if triggers is None or "code" in triggers or "software-env" in triggers:
