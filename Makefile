@@ -22,7 +22,7 @@ $(VENV)/.ready-test: $(VENV)/.ready envs/lock-test.txt
 	@envs/setup.sh $(VENV) test
 	@touch $@
 
-demo: setup ## run the whole workflow on embedded data (about 15 minutes on 2 cores) and say where the report is
+demo: setup ## run the whole workflow on embedded data (about 20 minutes on 2 cores) and say where the report is
 	@mkdir -p results
 	@flock --nonblock --conflict-exit-code 75 results/.demo.lock \
 		$(PYTHON) -m sspipe follow --logs results/demo/logs -- $(VENV)/bin/snakemake --profile profiles/demo all \
