@@ -1,6 +1,7 @@
 """What all tests share: fixtures of several rooms, and the rule that nothing is skipped unseen."""
 
 import os
+import signal
 
 import hypothesis
 import pytest
@@ -13,6 +14,10 @@ __all__ = ["finished", "packed", "store"]
 
 # Two workers share two cores: each test process computes on one, or they slow each other down many times over.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+# A shell has its background jobs ignore these, whatever they start would ignore them too, and tests send them.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 # A loaded machine is slow, not wrong.
 hypothesis.settings.register_profile("sspipe", deadline=None)

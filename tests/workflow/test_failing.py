@@ -12,7 +12,7 @@ from sspipe.job_errors import FailureTeller, failure
 def test_a_failed_training_is_told_with_its_log_and_how_that_ends(changed):
     changed.edit(lambda content: content["variants"].update(ss_rsc_shared={"learning_rate": 1e38}))
     changed.edit(lambda content: content["splits"].update(spatial={"variants": ["unet16_sar"], "test_line_m": None}))
-    done = changed.snakemake("--profile", "profiles/local", "--", "variant_ss_rsc_shared")
+    done = changed.snakemake("--profile", "profiles/local", "variant_ss_rsc_shared")
     told = done.stdout + done.stderr
     log = "results/tiny/logs/train/random/ss_rsc_shared/seed0.log"
     assert done.returncode == 1
