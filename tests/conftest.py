@@ -7,10 +7,11 @@ import hypothesis
 import pytest
 
 from tests.packed_tiles import packed
+from tests.report.browser import browser
 from tests.s3.store import store
 from tests.workflow.checkout import finished
 
-__all__ = ["finished", "packed", "store"]
+__all__ = ["browser", "finished", "packed", "store"]
 
 # Two workers share two cores: each test process computes on one, or they slow each other down many times over.
 os.environ.setdefault("OMP_NUM_THREADS", "1")

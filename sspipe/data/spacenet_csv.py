@@ -136,11 +136,11 @@ def _records(handle: TextIO) -> Iterator[tuple[int, int, list[str]]]:
 @contextmanager
 def _telling(path: Path) -> Iterator[None]:
     """Turns what can be wrong with a file as a whole into a UserError that names it."""
-    if path.exists() and not (path.is_file() or path.is_dir()):
-        raise UserError(
-            f"{path}: is a pipe or a device, and is read more than once; write it to a file, `.gz` if you like"
-        )
     try:
+        if path.exists() and not (path.is_file() or path.is_dir()):
+            raise UserError(
+                f"{path}: is a pipe or a device, and is read more than once; write it to a file, `.gz` if you like"
+            )
         yield
     except FileNotFoundError:
         raise UserError(f"{path}: no such file") from None

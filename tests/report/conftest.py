@@ -5,7 +5,6 @@ from __future__ import annotations
 import pytest
 
 from sspipe.report.page import compare_variants
-from tests.report.browser import browser  # noqa: F401
 from tests.report.fake_results import FakeResults, make_fake_results
 
 

@@ -6,7 +6,7 @@ import zipfile
 
 import pytest
 
-from tests.report.browser import browser, opened  # noqa: F401
+from tests.report.browser import opened
 
 pytestmark = [pytest.mark.xdist_group("workflow"), pytest.mark.slow]
 
@@ -51,7 +51,7 @@ def test_every_entry_has_labels_and_a_caption_and_figures_have_the_pages(finishe
     assert len({entry["caption"] for name, entry in entries.items() if name.endswith(".svg")}) > 5
 
 
-def test_it_opens_without_a_network(browser, unpacked):  # noqa: F811
+def test_it_opens_without_a_network(browser, unpacked):
     with opened(browser, unpacked / "report.html") as page:
         page.get_by_text("Figures").first.click()
         page.get_by_text("f1 by variant").first.wait_for()
