@@ -306,7 +306,7 @@ def test_eight_runs_take_turns_and_the_scheduler_is_asked_seldom(cluster, night)
     for screen in screens:
         assert screen.poll() is None  # it has looked all the while
         screen.send_signal(signal.SIGINT)
-        assert screen.wait() == 0
+        assert screen.wait(60) == 0
     minutes = (time.monotonic() - begun) / 60
     asked = [line.split()[0] for line in cluster.calls.read_text().splitlines()]
     other.finish(beside)
