@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 SCREENSHOTS = Path(__file__).parents[1] / "screenshots"
+PIECE_PX = 3000
 # Quiet start: nothing of the browser's own looks for the network.
 ARGUMENTS = [
     "--no-sandbox",  # it cannot nest inside most containers, and the pages are ours
@@ -22,6 +23,7 @@ ARGUMENTS = [
     "--disable-sync",
     "--disable-quic",
     "--hide-scrollbars",
+    "--disable-dev-shm-usage",  # some containers have little of it
 ]
 # Contrast of text on what lies behind it (WCAG 2), for every element that holds text of its own.
 CONTRASTS = """() => {
@@ -95,12 +97,23 @@ def opened(browser: Any, page_file: Path, width: int = 1280, height: int = 900, 
         with_context.close()
 
 
-def screenshot(page: Any, name: str) -> Path:
-    """Saves the whole page as tests/screenshots/{name}.png, for people to look at."""
+def screenshot(page: Any, name: str) -> list[Path]:
+    """Saves the page as tests/screenshots/{name}_0.png and so on from top to bottom, for people to look at.
+
+    In pieces: of a page of tens of thousands of pixels a browser cannot draw one picture on every machine.
+    """
     SCREENSHOTS.mkdir(exist_ok=True)
-    target = SCREENSHOTS / f"{name}.png"
-    page.screenshot(path=str(target), full_page=True)
-    return target
+    for old in SCREENSHOTS.glob(f"{name}_*.png"):
+        old.unlink()
+    size = page.viewport_size
+    page.set_viewport_size({"width": size["width"], "height": PIECE_PX})
+    pieces = []
+    for number, top in enumerate(range(0, page.evaluate("() => document.documentElement.scrollHeight"), PIECE_PX)):
+        page.evaluate("top => scrollTo({top, behavior: 'instant'})", top)
+        pieces.append(SCREENSHOTS / f"{name}_{number}.png")
+        page.screenshot(path=str(pieces[-1]))
+    page.set_viewport_size(size)
+    return pieces
 
 
 def _executable(own: Path) -> str | None:
