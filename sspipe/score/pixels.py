@@ -51,26 +51,3 @@ def tile_iou(intersection: np.ndarray, union: np.ndarray) -> np.ndarray:
     """
     intersection, union = np.asarray(intersection, np.float64), np.asarray(union, np.float64)
     return np.divide(intersection, union, out=np.full(union.shape, np.nan), where=union > 0)
-
-
-def mean_iou(intersection: np.ndarray, union: np.ndarray) -> float | None:
-    """The paper's "average pixel-wise IoU": the mean of the tiles' IoUs.
-
-    Tiles whose union is empty are left out of the mean. Counting them as 1 would reward a test set for its fields and
-    water, counting them as 0 would punish the right answer.
-
-    Args:
-        intersection: (N,) pixels.
-        union: (N,) pixels.
-
-    Returns:
-        The mean, or None if no tile has a building or a predicted one.
-    """
-    iou = tile_iou(intersection, union)
-    return float(np.nanmean(iou)) if np.isfinite(iou).any() else None
-
-
-def pooled_iou(intersection: np.ndarray, union: np.ndarray) -> float | None:
-    """IoU of the pixels of all tiles taken together, or None if there is no building pixel at all."""
-    total = int(np.sum(union))
-    return int(np.sum(intersection)) / total if total else None

@@ -34,36 +34,6 @@ def f1_score(tp: ArrayLike, fp: ArrayLike, fn: ArrayLike) -> np.ndarray:
     return np.divide(2 * hits, total, out=np.zeros(total.shape), where=total > 0)
 
 
-def bootstrap_f1(
-    tp: ArrayLike,
-    fp: ArrayLike,
-    fn: ArrayLike,
-    *,
-    samples: int,
-    seed: int = 0,
-    level: float = LEVEL,
-    units: ArrayLike | None = None,
-) -> tuple[float, float]:
-    """Percentile interval of the micro F1 (counts summed over tiles) under resampling of the tiles.
-
-    Args:
-        tp: (N,) counts per tile.
-        fp: (N,) counts per tile.
-        fn: (N,) counts per tile.
-        samples: number of resamples.
-        seed: same seed, same interval.
-        level: share of the resamples inside the interval.
-        units: (N,) what is drawn together, for example the block that a tile lies in; None draws tiles.
-
-    Returns:
-        low, high.
-    """
-    counts = np.stack([np.asarray(count, np.float64) for count in (tp, fp, fn)], axis=1)
-    scores = f1_score(*resampled_sums(counts, units, samples=samples, seed=seed).T)
-    low, high = np.quantile(scores, [(1 - level) / 2, (1 + level) / 2])
-    return float(low), float(high)
-
-
 def resampled_sums(values: np.ndarray, units: ArrayLike | None, *, samples: int, seed: int = 0) -> np.ndarray:
     """Sums over tiles, for every resample of the units that tiles belong to.
 

@@ -8,13 +8,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sspipe.score import uncertainty
-from sspipe.score.uncertainty import bootstrap_f1, f1_score, resample_weights
+from sspipe.score.uncertainty import f1_score, interval, resample_weights, resampled_sums
 
 
 def tiles(count: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     random = np.random.default_rng(seed)
     found = random.binomial(14, random.beta(4, 3, count))
     return found, random.poisson(5, count), 14 - found
+
+
+def bootstrap_f1(*counts, samples, seed=0, units=None):
+    """The interval of the micro F1, by the steps that a score takes."""
+    columns = np.stack([np.asarray(count, float) for count in counts], axis=1)
+    return interval(f1_score(*resampled_sums(columns, units, samples=samples, seed=seed).T))
 
 
 @settings(max_examples=25, deadline=None)
