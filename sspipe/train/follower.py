@@ -13,7 +13,7 @@ from sspipe.errors import UserError
 from sspipe.log import say
 from sspipe.slurm import INTERRUPTED, Queue, SlurmAwayError, SlurmJob, call, requeue_command
 from sspipe.train.endings import why_it_ended
-from sspipe.train.submission import Request, Submission, jobs_folder, mend, new_submission, submit
+from sspipe.train.submission import Request, Submission, jobs_folder, mend, new_submission, submit, succeeded
 from sspipe.train.watch import Watch
 
 # These end a launcher and leave the job alone.
@@ -83,9 +83,8 @@ class Follower:
             ended = self._wait_for_end(submission)
             self._pass_on()
             submission = Submission.read(self._run.folder) or submission
-            if self._results_are_there() and (ended is None or ended.state == "COMPLETED"):
-                submission = replace(submission, ended="COMPLETED").write(self._run.folder)
-                say(f"Slurm job {submission.job_id} has ended: the results are there")
+            if self._results_are_there() and self._is_done(submission, ended):
+                replace(submission, ended="COMPLETED").write(self._run.folder)
                 return
             submission = self._go_on(submission, ended)
 
@@ -164,6 +163,19 @@ class Follower:
     def _wait_for_end(self, submission: Submission) -> SlurmJob | None:
         assert submission.job_id is not None
         return self._watch.wait_for_end(submission.job_id, self._pass_on)
+
+    def _is_done(self, submission: Submission, ended: SlurmJob | None) -> bool:
+        """Whether the results that are there are this job's last word; says so."""
+        job = f"Slurm job {submission.job_id}"
+        if ended is None or ended.state == "COMPLETED":
+            say(f"{job} has ended: the results are there")
+        elif succeeded(submission, self._run.folder):
+            # As where a driver crashes while the process is taken down.
+            reason = self._watch.reason(ended)
+            say(f"{job} ended as {ended.state} ({reason}) after every rank had finished: the results are there")
+        else:
+            return False
+        return True
 
     def _go_on(self, submission: Submission, ended: SlurmJob | None) -> Submission:
         """What follows an end without results: again, if it was Slurm's doing.

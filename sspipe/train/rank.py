@@ -13,7 +13,7 @@ from typing import Any
 
 from sspipe.errors import UserError
 from sspipe.files import read_json, write_json
-from sspipe.train.signals import STOPPED_STATUS, StopRequest
+from sspipe.train.signals import SIGNALS, STOPPED_STATUS, StopRequest
 
 # After SIGTERM whoever sent it decides what becomes of the job: a process that ended by itself could not be requeued.
 _PATIENCE_AFTER_TERM_S = 900
@@ -60,6 +60,10 @@ class Rank:
             raise RuntimeError(str(error)) from None
         if status == STOPPED_STATUS:
             _after_a_stop(stop.number or signal.SIGTERM, job.global_rank, requeue)
+        # A warning of the walltime that comes while this process ends would fail a job whose training is done. Python
+        # restores the default of a handler as it ends, but leaves an ignored signal ignored.
+        for number in SIGNALS:
+            signal.signal(number, signal.SIG_IGN)
         return status
 
     def checkpoint(self) -> Any:

@@ -223,6 +223,18 @@ def mend(submission: Submission, folder: Path) -> bool:
 
 def failures(submission: Submission, folder: Path) -> list[tuple[int, str]]:
     """Ranks that ended by an error, the first one first, and its traceback."""
+    told = _outcomes(submission, folder)
+    return [(rank, what) for _, rank, outcome, what in sorted(told) if outcome == "error"]
+
+
+def succeeded(submission: Submission, folder: Path) -> bool:
+    """Whether every rank of the last attempt has reported success; its process may have failed after that."""
+    told = _outcomes(submission, folder)
+    return [outcome for _, _, outcome, _ in told] == ["success"] * submission.request["tasks"]
+
+
+def _outcomes(submission: Submission, folder: Path) -> list[tuple[float, int, str, str]]:
+    """When, which rank, "success" or "error", and what it returned or its traceback: of each rank that has reported."""
     from submitit.core.utils import JobPaths, pickle_load
 
     assert submission.job_id is not None
@@ -231,9 +243,8 @@ def failures(submission: Submission, folder: Path) -> list[tuple[int, str]]:
         path = JobPaths(jobs_folder(folder), job_id=submission.job_id, task_id=rank).result_pickle
         if path.exists():
             outcome, what = pickle_load(path)
-            if outcome == "error":
-                told.append((path.stat().st_mtime, rank, str(what)))
-    return [(rank, what) for _, rank, what in sorted(told)]
+            told.append((path.stat().st_mtime, rank, str(outcome), str(what)))
+    return told
 
 
 def node_python(given: str | None, executable: str, environment: Mapping[str, str]) -> str:

@@ -163,6 +163,8 @@ class TrainingRun:
         held = self.ranks()
         for rank in held:
             os.kill(rank, signal.SIGSTOP)
+        # Not at once: a process stops as it leaves the kernel.
+        wait_until(lambda: all(map(_stands_still, held)), "the ranks to stand still", self._night, process)
         try:
             yield lambda: not any(_stands_still(rank) for rank in held)
         finally:

@@ -265,6 +265,39 @@ def test_failures_are_told_and_stop_nothing_else(cluster, night):
     assert not diverging.folder.joinpath("model.safetensors").exists()
 
 
+ENDING_BADLY = """
+import os, runpy, signal, sys
+
+class Last:
+    def __del__(self, kill=os.kill, process=os.getpid(), number=signal.{}):  # when Python has no handlers any more
+        kill(process, number)
+
+sys.last = Last()
+sys.path.insert(0, os.getcwd())
+sys.argv = sys.argv[3:]  # after -u -m, which submitit gives
+runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)
+"""
+
+
+@pytest.mark.parametrize(
+    ("number", "said"),
+    [
+        ("SIGUSR2", "has ended: the results are there"),
+        ("SIGKILL", "ended as FAILED (NonZeroExitCode) after every rank"),
+    ],
+)
+def test_what_comes_while_a_finished_training_is_taken_down_costs_nothing(cluster, night, number, said):
+    script = night.folder / "ending_badly.py"
+    script.write_text(ENDING_BADLY.format(number))
+    night.edit_profile(
+        lambda profile: profile["set-resources"]["train"].update(node_python=f"{sys.executable} {script}")
+    )
+    run = night.run_of("unet16_sar")
+    night.finish(night.start(run.target))
+    assert said in run.log.read_text()
+    assert run.attempts() == 1 and run.record()["ranks"] == RANKS
+
+
 def test_eight_runs_take_turns_and_the_scheduler_is_asked_seldom(cluster, night):
     night.edit(lambda content: content.update(seeds=[0, 1, 2, 3]))
     night.edit(lambda content: content["splits"].update(random={"variants": ["ss_rsc"]}))
