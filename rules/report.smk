@@ -53,6 +53,23 @@ rule collect_scores:
         " > {log:q} 2>&1"
 
 
+# As a file: with many variants it is longer than what a shell takes on a command line.
+rule resolve_experiment:
+    output:
+        f"{ROOT}/experiment.json",
+    log:
+        f"{ROOT}/logs/resolve_experiment.log",
+    benchmark:
+        f"{ROOT}/benchmarks/resolve_experiment.tsv"
+    localrule: True  # at once
+    params:
+        # A function, because Snakemake takes braces in plain text for wildcards.
+        settings=lambda wildcards: CONFIG.model_dump_json(indent=2),
+    run:
+        Path(output[0]).write_text(params.settings)
+        Path(log[0]).write_text(f"the resolved configuration -> {output[0]}\n")
+
+
 # All in one job, as it takes seconds. They lie in the trainings' folders, and no training depends on them.
 rule describe_models:
     input:
@@ -64,6 +81,7 @@ rule describe_models:
         splits=expand(f"{ROOT}/splits/{{split}}.parquet", split=CONFIG.splits),
         statistics=expand(f"{ROOT}/statistics/{{split}}.json", split=CONFIG.splits),
         catalog=f"{ROOT}/catalog.parquet",
+        settings=f"{ROOT}/experiment.json",
     output:
         runs(f"{ROOT}/train/{RUN}/README.md"),
         runs(f"{ROOT}/train/{RUN}/model.stac.json"),
@@ -75,12 +93,12 @@ rule describe_models:
     conda:
         "../envs/sspipe.yaml"
     params:
-        # A function, because Snakemake takes braces in plain text for wildcards.
-        settings=lambda wildcards: CONFIG.model_dump_json(),
+        root=subpath(input.catalog, parent=True),
+        runs=runs(RUN),
     shell:
-        "python -m sspipe describe-models --trains {input.trains:q} --scores {input.scores:q} --tunings {input.tunings:q}"
+        "python -m sspipe describe-models --root {params.root:q} --runs {params.runs}"
         " --leakages {input.leakages:q} --splits {input.splits:q} --statistics {input.statistics:q}"
-        " --catalog {input.catalog:q} --settings {params.settings:q} > {log:q} 2>&1"
+        " --catalog {input.catalog:q} --settings {input.settings:q} > {log:q} 2>&1"
 
 
 # Of Slurm's accounting, where trainings ran on it, and of Snakemake's own measurements.
@@ -126,6 +144,7 @@ rule compare_variants:
         catalog=f"{ROOT}/catalog.parquet",
         catalog_report=f"{ROOT}/catalog.json",
         raw=f"{ROOT}/raw.json",
+        settings=f"{ROOT}/experiment.json",
     output:
         page=report(
             f"{ROOT}/report/index.html",
@@ -149,17 +168,19 @@ rule compare_variants:
     params:
         raw=subpath(input.raw, strip_suffix=".json"),
         truth=TRUTH,
-        # Functions, because Snakemake takes braces in plain text for wildcards.
-        settings=lambda wildcards: CONFIG.model_dump_json(),
+        root=subpath(input.catalog, parent=True),
+        runs=runs(RUN),
+        # A function, because Snakemake takes braces in plain text for wildcards.
         title=lambda wildcards: CONFIG.report.title,
         panels=CONFIG.report.panels,
+        maps=lambda wildcards, input: "--maps" if input.looks else "",
         synthetic="--synthetic" if CONFIG.archive.source == "synthetic" else "",
     shell:
-        "python -m sspipe compare-variants --scores-csv {input.table:q} --trains {input.trains:q}"
-        " --scores {input.scores:q} --polygons {input.polygons:q} --leakages {input.leakages:q}"
-        " --comparisons {input.comparisons:q} --looks {input.looks:q} --tunings {input.tunings:q} --efficiency {input.efficiency:q}"
-        " --splits {input.splits:q} --catalog {input.catalog:q} --catalog-report {input.catalog_report:q}"
-        " --raw {params.raw:q} --manifest {input.raw:q} --truth {params.truth:q} --settings {params.settings:q}"
-        " --title {params.title:q} --panels {params.panels} {params.synthetic}"
+        "python -m sspipe compare-variants --root {params.root:q} --runs {params.runs}"
+        " --scores-csv {input.table:q} --leakages {input.leakages:q} --comparisons {input.comparisons:q}"
+        " --efficiency {input.efficiency:q} --splits {input.splits:q} --catalog {input.catalog:q}"
+        " --catalog-report {input.catalog_report:q} --raw {params.raw:q} --manifest {input.raw:q}"
+        " --truth {params.truth:q} --settings {input.settings:q} --title {params.title:q}"
+        " --panels {params.panels} {params.maps} {params.synthetic}"
         " --out {output.page:q} --out-figures {output.figures:q}"
         " > {log:q} 2>&1"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from sspipe.commands.flags import StageAdder, number, path, paths
+from sspipe.commands.flags import Parser, StageAdder, number, path, paths
 
 
 def add(stage: StageAdder) -> None:
@@ -25,38 +25,30 @@ def add(stage: StageAdder) -> None:
     path(sub, "--out", "catalog.html to write")
 
     sub = stage("describe-models", "report.describe:describe_models", "a model card and a STAC item of every model")
+    run_names(sub, "README.md and model.stac.json are written beside each train.json")
     for flag, what in (
-        ("--trains", "train.json of every run; README.md and model.stac.json are written beside each"),
-        ("--scores", "scores.json of every run"),
-        ("--tunings", "polygons.json of every run"),
         ("--leakages", "leakage audit of every split"),
         ("--splits", "table of every split"),
         ("--statistics", "statistics of every split"),
     ):
         paths(sub, flag, what)
     path(sub, "--catalog", "catalog.parquet")
-    sub.add_argument("--settings", required=True, help="JSON text of the whole resolved configuration")
+    path(sub, "--settings", "experiment.json: the whole resolved configuration")
 
     sub = stage("compare-variants", "report.page:compare_variants", "the comparison report")
     path(sub, "--scores-csv", "table of all runs' scores")
-    for flag, what in (
-        ("--trains", "train.json of every run"),
-        ("--scores", "scores.json of every run"),
-        ("--polygons", "polygons.parquet of every run"),
-        ("--leakages", "leakage audit of every split"),
-        ("--splits", "table of every split"),
-    ):
-        paths(sub, flag, what)
+    run_names(sub, "its train.json, scores.json, polygons.parquet and what lies beside them are read")
+    paths(sub, "--leakages", "leakage audit of every split")
+    paths(sub, "--splits", "table of every split")
     path(sub, "--comparisons", "comparisons.json, with comparisons.csv beside it")
-    sub.add_argument("--looks", type=Path, nargs="*", default=(), help="looks.json of every run's map")
-    sub.add_argument("--tunings", type=Path, nargs="*", default=(), help="polygons.json of every run")
+    sub.add_argument("--maps", action="store_true", help="maps are part of the experiment: F1 of one look against all")
     path(sub, "--efficiency", "efficiency.csv: what jobs asked for and used", required=False)
     path(sub, "--catalog", "catalog.parquet")
     path(sub, "--catalog-report", "catalog.json")
     path(sub, "--raw", "unpacked folder")
     path(sub, "--manifest", "raw.json: what the archive held")
     path(sub, "--truth", "CSV of true buildings")
-    sub.add_argument("--settings", required=True, help="JSON text of the whole resolved configuration")
+    path(sub, "--settings", "experiment.json: the whole resolved configuration")
     sub.add_argument("--title", required=True)
     number(sub, "--panels", "test tiles shown of every split", int)
     sub.add_argument("--synthetic", action="store_true", help="the data are synthetic: not comparable with the paper")
@@ -67,3 +59,11 @@ def add(stage: StageAdder) -> None:
     path(sub, "--profile", "the profile that the runs were started with", required=False)
     what = "configurations over config.yaml, as snakemake takes them (default: the profile's)"
     sub.add_argument("--configfile", type=Path, nargs="+", default=(), help=what)
+
+
+def run_names(parser: Parser, what: str) -> None:
+    """Adds the flags that say which runs are meant, and where their files lie."""
+    path(parser, "--root", "results/{experiment}")
+    parser.add_argument(
+        "--runs", nargs="+", required=True, help=f"{{split}}/{{variant}}/seed{{seed}} of every run; {what}"
+    )

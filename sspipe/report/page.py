@@ -22,6 +22,7 @@ from sspipe.report.looks_section import looks_section
 from sspipe.report.making_section import making_section
 from sspipe.report.paired import read_paired
 from sspipe.report.results import ordered_splits, read_results, sorter
+from sspipe.report.run_files import RunFiles
 from sspipe.report.table_section import table_section
 
 MAX_PAGE_BYTES = 15_000_000
@@ -40,9 +41,9 @@ FILTERS = {
 
 def compare_variants(
     *,
+    root: Path,
+    runs: Sequence[str],
     scores_csv: Path,
-    trains: Sequence[Path],
-    scores: Sequence[Path],
     comparisons: Path,
     leakages: Sequence[Path],
     splits: Sequence[Path],
@@ -50,12 +51,10 @@ def compare_variants(
     catalog_report: Path,
     raw: Path,
     manifest: Path,
-    polygons: Sequence[Path],
     truth: Path,
-    looks: Sequence[Path] = (),
-    tunings: Sequence[Path] = (),
+    maps: bool = False,
     efficiency: Path | None = None,
-    settings: str,
+    settings: Path,
     title: str,
     panels: int,
     synthetic: bool,
@@ -68,9 +67,9 @@ def compare_variants(
     A run that the configuration asks for and that has no scores leaves a marked gap.
 
     Args:
+        root: `results/{experiment}`; `sspipe.report.run_files` says which files of each run are read.
+        runs: `{split}/{variant}/seed{seed}` of each run with scores.
         scores_csv: the table of all runs.
-        trains: train.json of each run; metrics.jsonl lies beside each.
-        scores: scores.json of each run; tiles.parquet lies beside each.
         comparisons: comparisons.json, paired comparisons with the baseline; comparisons.csv lies beside it.
         leakages: the audit of each split.
         splits: subset of each tile, one file a split, named after it.
@@ -78,12 +77,10 @@ def compare_variants(
         catalog_report: catalog.json, counts and problems.
         raw: folder that the catalog's paths are relative to.
         manifest: raw.json, what the archive held.
-        polygons: polygons.parquet of each run.
         truth: the buildings that scores count, in the challenge's CSV form.
-        looks: looks.json of each run's map; none where the maps were left out.
-        tunings: polygons.json of each run: how its footprints are made.
+        maps: whether maps are part of the experiment; a run that has none yet is left out of what is said of them.
         efficiency: efficiency.csv: what jobs asked for and used; None leaves it out.
-        settings: the whole resolved configuration as JSON text.
+        settings: experiment.json, the whole resolved configuration.
         title: heading of the page.
         panels: how many test tiles of each split are shown, if they fit into the page.
         synthetic: whether the data are generated; the page then says that nothing compares with the paper.
@@ -94,6 +91,9 @@ def compare_variants(
     Raises:
         UserError: an input is missing, or inputs do not belong together.
     """
+    of_runs = RunFiles(root, runs)
+    trains, scores, polygons = of_runs.trains, of_runs.scores, of_runs.polygons
+    looks = [path for path in of_runs.looks if path.exists()] if maps else []
     results = read_results(
         scores_csv=scores_csv,
         trains=trains,
@@ -128,7 +128,7 @@ def compare_variants(
                 scores=scores,
                 manifest=manifest,
                 efficiency=efficiency,
-                tunings=tunings,
+                tunings=of_runs.tunings,
                 source=source,
                 page=out,
                 absent=absent,

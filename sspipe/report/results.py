@@ -91,14 +91,14 @@ def read_results(
     splits: Sequence[Path],
     catalog: Path,
     catalog_report: Path,
-    settings: str,
+    settings: Path,
 ) -> Results:
     """Reads the tables of a finished experiment.
 
     Raises:
         UserError: a file is missing or lacks a column, or a score has no training record.
     """
-    content = json.loads(settings)
+    content = read_json(settings)
     config = load_config(content)
     records = [read_json(path) for path in trains]
     variants = {record["variant"]: _as_named_now(record, config) for record in records}

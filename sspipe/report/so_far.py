@@ -9,7 +9,7 @@ from pathlib import Path
 from sspipe.config import Config
 from sspipe.data.spacenet6 import TRUTH_FILE
 from sspipe.errors import UserError
-from sspipe.files import whole_file
+from sspipe.files import whole_file, write_json
 from sspipe.log import say
 from sspipe.operate.efficiency import as_csv, measured
 from sspipe.operate.profile import read_config, read_profile
@@ -17,16 +17,11 @@ from sspipe.operate.runs import DONE, FAILED, last_error, run_state, runs_of
 from sspipe.operate.status import slurm_jobs
 from sspipe.report.absence import Unfinished
 from sspipe.report.page import compare_variants
+from sspipe.report.run_files import RunFiles
 from sspipe.report.tables import collect_scores
 from sspipe.score.comparison import compare_scores
 
 Run = tuple[str, str, int]
-# What a run must have written to be on the page.
-OF_RUN = {
-    "trains": ("train", "train.json"),
-    "scores": ("score", "scores.json"),
-    "polygons": ("predict", "polygons.parquet"),
-}
 # Between a training and its scores.
 AFTER_TRAINING = ("predict_validation", "tune_polygons", "predict_tiles", "extract_polygons", "score_polygons")
 
@@ -46,17 +41,17 @@ def report_so_far(*, profile: Path | None, configfile: Sequence[Path]) -> None:
     """
     config = read_config(read_profile(profile), configfile)
     folder, out = config.folder, config.folder / "report" / "so_far"
-    done = [run for run in runs_of(config) if all(path.exists() for path in _files(folder, run).values())]
+    done = [run for run in runs_of(config) if _is_done(RunFiles(folder, [_name(run)]))]
     if not done:
         raise UserError(
             f"{folder}: no run of this experiment has scores yet, so there is nothing to report; "
             "`python -m sspipe status` says where each is"
         )
-    files = {name: [_files(folder, run)[name] for run in done] for name in OF_RUN}
+    files = RunFiles(folder, [_name(run) for run in done])
     tables = {name: out / f"{name}.csv" for name in ("scores", "comparisons", "seeds", "efficiency")}
-    collect_scores(scores=files["scores"], trains=files["trains"], out=tables["scores"])
+    collect_scores(scores=files.scores, trains=files.trains, out=tables["scores"])
     compare_scores(
-        scores=files["scores"],
+        scores=files.scores,
         baseline=config.score.baseline,
         bootstrap_samples=config.score.bootstrap_samples,
         out_comparisons=tables["comparisons"],
@@ -65,12 +60,13 @@ def report_so_far(*, profile: Path | None, configfile: Sequence[Path]) -> None:
     )
     with whole_file(tables["efficiency"]) as partial:
         partial.write_text(as_csv(measured(folder)))
-    tunings = [path.with_suffix(".json") for path in files["polygons"]]
-    looks = [folder / "maps" / split / variant / f"seed{seed}.looks.json" for split, variant, seed in done]
+    settings = out / "experiment.json"
+    write_json(settings, config.model_dump(mode="json"))
     splits = [split for split in config.splits if (folder / "splits" / f"{split}.leakage.json").exists()]
     compare_variants(
+        root=folder,
+        runs=files.names,
         scores_csv=tables["scores"],
-        **files,
         comparisons=tables["comparisons"].with_suffix(".json"),
         leakages=[folder / "splits" / f"{split}.leakage.json" for split in splits],
         splits=[folder / "splits" / f"{split}.parquet" for split in splits],
@@ -79,10 +75,9 @@ def report_so_far(*, profile: Path | None, configfile: Sequence[Path]) -> None:
         raw=folder / "raw",
         manifest=folder / "raw.json",
         truth=folder / "raw" / TRUTH_FILE,
-        looks=[path for path in looks if path.exists()],
-        tunings=[path for path in tunings if path.exists()],
+        maps=config.maps.with_all,
         efficiency=tables["efficiency"],
-        settings=config.model_dump_json(),
+        settings=settings,
         title=config.report.title,
         panels=config.report.panels,
         synthetic=config.archive.source == "synthetic",
@@ -93,9 +88,14 @@ def report_so_far(*, profile: Path | None, configfile: Sequence[Path]) -> None:
     say(f"{len(done)} of {len(runs_of(config))} runs have scores; the page marks the others")
 
 
-def _files(folder: Path, run: Run) -> dict[str, Path]:
+def _name(run: Run) -> str:
     split, variant, seed = run
-    return {name: folder / stage / split / variant / f"seed{seed}" / file for name, (stage, file) in OF_RUN.items()}
+    return f"{split}/{variant}/seed{seed}"
+
+
+def _is_done(files: RunFiles) -> bool:
+    """Whether a run has written what the page needs of it."""
+    return all(path.exists() for path in (*files.trains, *files.scores, *files.polygons))
 
 
 def _states(config: Config, done: set[Run]) -> dict[Run, tuple[str, str, Path | None]]:

@@ -18,7 +18,9 @@ from scipy import ndimage
 from shapely.geometry import box
 
 from sspipe.config import Config, load_config
+from sspipe.files import write_json
 from sspipe.operate.efficiency import as_csv, measured
+from sspipe.report.run_files import RunFiles
 from sspipe.score.comparison import compare_scores
 from sspipe.score.pixels import building_mask
 from sspipe.score.reliability import Reliability
@@ -39,6 +41,18 @@ class FakeResults:
     root: Path
     arguments: dict[str, Any]
 
+    @property
+    def files(self) -> RunFiles:
+        """Of all its runs."""
+        return RunFiles(self.root, self.arguments["runs"])
+
+    @property
+    def inputs(self) -> dict[str, Any]:
+        """What `read_results` is called with."""
+        names = ("scores_csv", "leakages", "splits", "catalog", "catalog_report", "settings")
+        given = {name: self.arguments[name] for name in names}
+        return given | {"trains": self.files.trains, "scores": self.files.scores}
+
 
 def make_fake_results(
     root: Path,
@@ -54,8 +68,7 @@ def make_fake_results(
     config = _config(size_px, seeds, variants, random_variants)
     catalog, footprints = _write_scene(root, size_px, tiles)
     subsets = {"random": _random_subsets(catalog), "spatial": _spatial_subsets(catalog)}
-    files: dict[str, list[Path]] = {"trains": [], "scores": [], "polygons": []}
-    rows = []
+    names, rows = [], []
     for split, table in subsets.items():
         _write_split(root, split, table)
         test = sorted(table.loc[table["subset"] == "test", "tile_id"])
@@ -63,26 +76,26 @@ def make_fake_results(
             for seed in config.seeds:
                 run = _Run(root, config, split, variant, seed)
                 train = run.write_train()
-                score, probabilities = run.write_predictions(catalog, footprints, test)
-                files["trains"].append(train)
-                files["scores"].append(score)
-                files["polygons"].append(probabilities.with_name("polygons.parquet"))
+                score = run.write_predictions(catalog, footprints, test)
+                names.append(f"{split}/{variant}/seed{seed}")
                 rows.append(_score_row(train, score))
     (root / "report").mkdir()
     pd.DataFrame(rows).to_csv(root / "report" / "scores.csv", index=False)
     (root / "report" / "efficiency.csv").write_text(as_csv(measured(root)))
     compare_scores(
-        scores=files["scores"],
+        scores=RunFiles(root, names).scores,
         baseline=config.score.baseline if config.score.baseline in variants else variants[0],
         bootstrap_samples=40,
         out_comparisons=root / "report" / "comparisons.csv",
         out_seeds=root / "report" / "seeds.csv",
         out_statements=root / "report" / "comparisons.json",
     )
+    write_json(root / "experiment.json", config.model_dump(mode="json"))
     arguments = {
         "comparisons": root / "report" / "comparisons.json",
         "scores_csv": root / "report" / "scores.csv",
-        **files,
+        "root": root,
+        "runs": names,
         "leakages": [root / "splits" / f"{split}.leakage.json" for split in subsets],
         "splits": [root / "splits" / f"{split}.parquet" for split in subsets],
         "catalog": root / "catalog.parquet",
@@ -90,7 +103,7 @@ def make_fake_results(
         "raw": root / "raw",
         "manifest": root / "raw.json",
         "truth": root / "truth.csv",
-        "settings": config.model_dump_json(),
+        "settings": root / "experiment.json",
         "title": "Buildings from radar, a small test",
         "panels": panels,
         "synthetic": synthetic,
@@ -342,9 +355,7 @@ class _Run:
         (folder / "train.log").write_text("".join(f"10:00:00 {line}\n" for line in lines))
         return folder / "train.json"
 
-    def write_predictions(
-        self, catalog: pd.DataFrame, footprints: gpd.GeoDataFrame, test: list[str]
-    ) -> tuple[Path, Path]:
+    def write_predictions(self, catalog: pd.DataFrame, footprints: gpd.GeoDataFrame, test: list[str]) -> Path:
         rng = self.rng
         by_id = {tile.tile_id: tile for tile in catalog.itertuples()}
         size = self.config.tiles.size_px
@@ -372,11 +383,13 @@ class _Run:
         np.save(folder / "probabilities.npy", probabilities)
         record = {**self.key, "view": self.config.variants[self.variant].test_view, "tile_ids": test, "size_px": size}
         (folder / "probabilities.json").write_text(json.dumps(record))
+        choice = {"interior_threshold": 0.5, "border_threshold": 0.3, "min_area_px": 80.0, "simplify_px": 1.0}
+        write_json(folder / "polygons.json", {"tuned": False, "choice": choice})
         pd.concat(claims).to_parquet(folder / "polygons.parquet")
         pd.concat(judgements).to_parquet(self.folder("score") / "buildings.parquet")
         reliability.table().to_csv(self.folder("score") / "reliability.csv", index=False)
         names = ["tile_id", "tp", "fp", "fn", "f1", "pixel_intersection", "pixel_union", "pixel_iou"]
-        return self._write_scores(pd.DataFrame(rows, columns=names)), folder / "probabilities.npy"
+        return self._write_scores(pd.DataFrame(rows, columns=names))
 
     def _claims(
         self, tile: Any, footprints: gpd.GeoDataFrame, found: int, wrong: int

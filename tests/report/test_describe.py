@@ -16,6 +16,7 @@ from pystac.extensions.mlm import MLMExtension
 from pystac.validation.stac_validator import JsonSchemaSTACValidator
 
 from sspipe.errors import UserError
+from sspipe.files import write_json
 from sspipe.report.describe import describe_models
 from sspipe.report.stac_item import ground
 from tests.report.fake_results import make_fake_results
@@ -34,27 +35,24 @@ def experiment(tmp_path_factory):
 
 
 def arguments_of(fake):
-    """The weights, statistics and settings of footprints that the report itself has no use for are added."""
-    root, tunings, statistics = fake.root, [], []
-    for train in fake.arguments["trains"]:
+    """The weights and statistics that the report itself has no use for are added."""
+    root, statistics = fake.root, []
+    for train in fake.files.trains:
         train.with_name("model.safetensors").write_bytes(f"weights of {train.parent}".encode())
-        tuning = root / "predict" / train.parent.relative_to(root / "train") / "polygons.json"
-        choice = {"interior_threshold": 0.5, "border_threshold": 0.3, "min_area_px": 80.0, "simplify_px": 1.0}
-        tuning.write_text(json.dumps({"tuned": False, "choice": choice}))
-        tunings.append(tuning)
     for split in ("random", "spatial"):
         path = root / "statistics" / f"{split}.json"
         path.parent.mkdir(exist_ok=True)
         path.write_text(json.dumps({"views": {view: {"mean": [1, 2, 3, 4], "std": [5] * 4} for view in ("sar", "eo")}}))
         statistics.append(path)
-    given = {key: fake.arguments[key] for key in ("trains", "scores", "leakages", "splits", "catalog", "settings")}
-    return {**given, "tunings": tunings, "statistics": statistics}
+    given = {key: fake.arguments[key] for key in ("root", "runs", "leakages", "splits", "catalog", "settings")}
+    return {**given, "statistics": statistics}
 
 
-def changed_settings(arguments, **archive):
-    content = json.loads(arguments["settings"])
+def changed_settings(arguments, folder, **archive):
+    content = json.loads(arguments["settings"].read_text())
     content["archive"] |= archive
-    return {**arguments, "settings": json.dumps(content)}
+    write_json(folder / "experiment.json", content)
+    return {**arguments, "settings": folder / "experiment.json"}
 
 
 def item_of(root, run="spatial/ss_rsc_shared/seed0"):
@@ -71,7 +69,7 @@ def test_every_item_is_valid_stac_and_says_what_mlm_requires(experiment, monkeyp
     _, arguments = experiment
     # The core's schemas come with pystac; those of extensions would have to be fetched, and are not.
     monkeypatch.setattr(socket.socket, "connect", None)
-    items = [json.loads(path.with_name("model.stac.json").read_text()) for path in arguments["trains"]]
+    items = [item_of(arguments["root"], run) for run in arguments["runs"]]
     assert len({item["id"] for item in items}) == 3
     for content in items:
         JsonSchemaSTACValidator().validate_core(content, pystac.STACObjectType.ITEM, "1.1.0")
@@ -170,9 +168,9 @@ def test_a_card_says_what_its_model_sees_where_it_was_trained_and_what_it_scored
 
 
 @pytest.mark.parametrize("source", ["s3", "synthetic", "table"])
-def test_only_spacenets_data_are_called_spacenets(experiment, source):
+def test_only_spacenets_data_are_called_spacenets(experiment, source, tmp_path):
     root, arguments = experiment
-    describe_models(**changed_settings(arguments, source=source, path="tiles.csv"))
+    describe_models(**changed_settings(arguments, tmp_path, source=source, path="tiles.csv"))
     matter, text = card_of(root)
     item = json.dumps(item_of(root))
     describe_models(**arguments)
@@ -187,7 +185,7 @@ def test_only_spacenets_data_are_called_spacenets(experiment, source):
 def test_a_model_without_scores_is_not_described_and_is_named(tmp_path, capsys):
     fake = make_fake_results(tmp_path, seeds=(0,), variants=("ss_rsc_shared",), random_variants=("ss_rsc_shared",))
     arguments = arguments_of(fake)
-    arguments["scores"] = [path for path in arguments["scores"] if "spatial" in path.parts]
+    (tmp_path / "score/random/ss_rsc_shared/seed0/scores.json").unlink()
     describe_models(**arguments)
     described = {path.relative_to(tmp_path / "train").parts[0] for path in tmp_path.rglob("README.md")}
     assert described == {"spatial"} == {path.parts[-4] for path in tmp_path.rglob("model.stac.json")}

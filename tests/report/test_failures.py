@@ -20,7 +20,6 @@ from tests.report.browser import opened
 from tests.report.fake_results import make_fake_results
 
 WIDTHS = [style.WIDE_IN, style.NARROW_IN]
-RESULTS = ("scores_csv", "trains", "scores", "leakages", "splits", "catalog", "catalog_report", "settings")
 
 
 def texts(figure) -> list[str]:
@@ -227,16 +226,16 @@ def sections(tmp_path_factory):
     fake = make_fake_results(root, tiles=6, seeds=(0,), variants=("ss_rsc_shared",), random_variants=())
 
     def build(change=lambda content: None, folder=None):
-        for path in fake.arguments["scores"]:
+        for path in fake.files.scores:
             kept = path.with_suffix(".kept")
             if not kept.exists():
                 shutil.copy(path, kept)
             content = json.loads(kept.read_text())
             change(content)
             path.write_text(json.dumps(content))
-        results = read_results(**{name: fake.arguments[name] for name in RESULTS})
+        results = read_results(**fake.inputs)
         table = comparison.table_one(results.runs)
-        made = failures_section(results, table, fake.arguments["scores"], folder or tmp_path_factory.mktemp("figures"))
+        made = failures_section(results, table, fake.files.scores, folder or tmp_path_factory.mktemp("figures"))
         (split,) = made.content["splits"]
         return {part.heading: part for part in split["parts"]}, fake
 
@@ -261,7 +260,7 @@ def test_heights_that_nobody_knows_and_a_lone_strip_are_told_and_not_drawn(secti
 
 
 def test_a_run_without_reliability_is_named(sections, tmp_path):
-    (path,) = sections()[1].arguments["scores"]
+    (path,) = sections()[1].files.scores
     table = path.with_name("reliability.csv")
     table.rename(tmp_path / "aside.csv")
     try:

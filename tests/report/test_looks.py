@@ -35,19 +35,16 @@ def experiment(tmp_path):
     fake = make_fake_results(
         tmp_path, size_px=32, tiles=6, variants=("ss_rsc_shared",), random_variants=("ss_rsc_shared",), panels=1
     )
-    looks, tunings = [], []
-    for train in fake.arguments["trains"]:
+    files = fake.files
+    for train, look, tuning in zip(files.trains, files.looks, files.tunings, strict=True):
         run = json.loads(train.read_text())
         key = {name: run[name] for name in ("split", "variant", "seed")}
-        folder = tmp_path / "maps" / run["split"] / run["variant"] / f"seed{run['seed']}"
-        folder.mkdir(parents=True)
-        looks.append(folder / "looks.json")
-        looks[-1].write_text(json.dumps(look_record(key)))
-        tunings.append(folder / "polygons.json")
+        look.parent.mkdir(parents=True, exist_ok=True)
+        look.write_text(json.dumps(look_record(key)))
         choice = {"interior_threshold": 0.4, "border_threshold": 0.85, "min_area_px": 120, "simplify_px": 1}
         tuned = {**key, "tuned": True, "choice": choice, "f1": 0.43, "f1_as_configured": 0.13, "scores": [{}] * 61}
-        tunings[-1].write_text(json.dumps(tuned))
-    return fake, looks, tunings
+        tuning.write_text(json.dumps(tuned))
+    return fake
 
 
 def page(fake, **more):
@@ -56,8 +53,8 @@ def page(fake, **more):
 
 
 def test_each_variants_f1_of_one_look_stands_beside_that_of_all_looks(experiment):
-    fake, looks, tunings = experiment
-    html = page(fake, looks=looks, tunings=tunings)
+    fake, looks = experiment, experiment.files.looks
+    html = page(fake, maps=True)
     section = html.split('<h2 id="looks">')[1].split("</section>")[0]
     records = [json.loads(path.read_text()) for path in looks]
     means = {side: np.mean([record[side]["f1"] for record in records if record["split"] == "random"]) for side in SIDES}
@@ -70,8 +67,8 @@ def test_each_variants_f1_of_one_look_stands_beside_that_of_all_looks(experiment
 
 
 def test_the_interval_is_that_of_the_mean_over_seeds_and_decides_what_is_said(experiment):
-    fake, looks, _ = experiment
-    section = page(fake, looks=looks).split('<h2 id="looks">')[1].split("</section>")[0]
+    fake, looks = experiment, experiment.files.looks
+    section = page(fake, maps=True).split('<h2 id="looks">')[1].split("</section>")[0]
     of_split = [json.loads(path.read_text()) for path in looks if "/random/" in str(path)]
     found = look_intervals([blocks_of_record(record) for record in of_split], 100)["difference"]
     assert found["f1_low"] > 0
@@ -83,32 +80,32 @@ def test_the_interval_is_that_of_the_mean_over_seeds_and_decides_what_is_said(ex
         for number, block in enumerate(record["blocks"]):
             block["all_looks"] = {"tp": 6, "fp": 2, "fn": 4} if number % 2 else {"tp": 3, "fp": 2, "fn": 7}
         path.write_text(json.dumps(record))
-    section = page(fake, looks=looks).split('<h2 id="looks">')[1].split("</section>")[0]
+    section = page(fake, maps=True).split('<h2 id="looks">')[1].split("</section>")[0]
     assert "for 1 the two are not distinguishable" in section
 
     for path in looks:
         record = json.loads(path.read_text())
         path.write_text(json.dumps(record | {"blocks": record["blocks"][:1]}))
-    section = page(fake, looks=looks).split('<h2 id="looks">')[1].split("</section>")[0]
+    section = page(fake, maps=True).split('<h2 id="looks">')[1].split("</section>")[0]
     assert "lies in one block of ground, so nothing says how sure" in section
     assert "nan" not in section.lower() and "None" not in section
 
 
 def test_how_footprints_are_made_is_told_for_every_run(experiment):
-    fake, _, tunings = experiment
-    made = page(fake, tunings=tunings).split('<h2 id="made">')[1]
+    tunings = experiment.files.tunings
+    made = page(experiment).split('<h2 id="made">')[1]
     rows = re.findall(r"<code>(\w+/ss_rsc_shared/seed\d)</code>.*?Border\">([\d.]+)<.*?Validation F1\">([\d.]+)<", made)
     assert len(rows) == len(tunings)
     assert {row[1:] for row in rows} == {("0.85", "0.430")}
 
 
 def test_without_maps_the_page_has_no_such_section(experiment):
-    fake, *_ = experiment
-    assert 'id="looks"' not in page(fake) and 'href="#looks"' not in page(fake)
+    html = page(experiment)
+    assert 'id="looks"' not in html and 'href="#looks"' not in html
 
 
 def test_a_damaged_file_is_named(experiment):
-    fake, looks, _ = experiment
+    fake, looks = experiment, experiment.files.looks
     looks[1].write_text('{"split": "random"}')
     with pytest.raises(UserError, match=r"looks\.json: lacks variant"):
-        page(fake, looks=looks)
+        page(fake, maps=True)

@@ -49,8 +49,7 @@ def made(browser, report):
 
 @pytest.fixture(scope="module")
 def results(report):
-    names = ("scores_csv", "trains", "scores", "leakages", "splits", "catalog", "catalog_report", "settings")
-    return read_results(**{name: report.arguments[name] for name in names})
+    return read_results(**report.inputs)
 
 
 def facts(content):
@@ -137,18 +136,18 @@ def test_the_section_has_every_part_and_each_variants_settings(made, report):
     ]
     text = made.inner_text()
     assert DIGEST in text and "not known: nothing measured it" in text
-    trained = {json.loads(path.read_text())["variant"] for path in report.arguments["trains"]}
+    trained = {json.loads(path.read_text())["variant"] for path in report.files.trains}
     variants = made.locator("details.variant-settings")
     assert set(variants.locator("summary code").all_inner_texts()) == trained
     shown = yaml.safe_load(variants.filter(has_text="ss_rsc_shared_bce").locator("pre").inner_text())
     assert shown["loss"] == {"dice": 0.0, "bce": 1.0, "dice_smoothing": 1.0} and "title" not in shown
     whole = made.locator("pre").first.inner_text()
-    assert load_config(yaml.safe_load(whole)) == load_config(json.loads(report.arguments["settings"]))
+    assert load_config(yaml.safe_load(whole)) == load_config(json.loads(report.arguments["settings"].read_text()))
 
 
 def test_trainings_that_were_tried_again_are_listed_and_the_others_are_not(made, report):
     rows = made.locator("#made-attempts tbody tr")
-    again = [path for path in report.arguments["trains"] if path.parent.name == "seed1"]
+    again = [path for path in report.files.trains if path.parent.name == "seed1"]
     assert rows.count() == len(again)
     assert all("seed1" in row and "7 ended as NODE_FAIL" in row for row in rows.all_inner_texts())
 
@@ -165,9 +164,9 @@ def test_links_of_the_section_lead_somewhere(made, report):
 
 def test_cards_and_the_reference_evaluators_agreement_are_told_where_they_are(tmp_path):
     fake = make_fake_results(tmp_path, seeds=(0,), variants=("ss_rsc_shared",), random_variants=(), panels=1)
-    for train in fake.arguments["trains"]:
+    for train in fake.files.trains:
         train.with_name("README.md").write_text("a card")
-    for score in fake.arguments["scores"]:
+    for score in fake.files.scores:
         score.with_name("solaris.json").write_text(json.dumps({"identical": True, "version": "0.4.0"}))
     compare_variants(**fake.arguments)
     page = fake.arguments["out"].read_text()

@@ -11,8 +11,6 @@ from sspipe.errors import UserError
 from sspipe.report.results import Results, read_results
 from tests.report.fake_results import FakeResults, make_fake_results
 
-NAMES = ("scores_csv", "trains", "scores", "leakages", "splits", "catalog", "catalog_report", "settings")
-
 
 @pytest.fixture(scope="module")
 def fake(tmp_path_factory) -> FakeResults:
@@ -20,7 +18,7 @@ def fake(tmp_path_factory) -> FakeResults:
 
 
 def read(fake: FakeResults, **other) -> Results:
-    return read_results(**{name: other.get(name, fake.arguments[name]) for name in NAMES})
+    return read_results(**(fake.inputs | other))
 
 
 def test_runs_come_in_the_order_of_the_configuration_and_random_splits_last(fake):
@@ -42,7 +40,7 @@ def test_epochs_are_counted_over_all_stages(fake):
 
 def test_scores_without_their_training_are_refused(fake):
     with pytest.raises(UserError, match=r"random/unet16_finetune/seed0 has scores but no train\.json"):
-        read(fake, trains=fake.arguments["trains"][1:])
+        read(fake, trains=fake.files.trains[1:])
 
 
 def test_a_table_without_its_columns_is_refused(fake):
@@ -61,9 +59,9 @@ def test_a_missing_file_is_named(fake):
 
 def test_a_training_without_metrics_is_refused(fake, tmp_path):
     alone = tmp_path / "train.json"
-    alone.write_text(fake.arguments["trains"][0].read_text())
+    alone.write_text(fake.files.trains[0].read_text())
     with pytest.raises(UserError, match=r"metrics\.jsonl: no such file"):
-        read(fake, trains=[alone, *fake.arguments["trains"][1:]])
+        read(fake, trains=[alone, *fake.files.trains[1:]])
 
 
 def test_a_split_without_a_leakage_audit_is_refused(fake):

@@ -21,7 +21,7 @@ def folder(tmp_path_factory):
     here = tmp_path_factory.mktemp("checkout")
     root = here / "results" / "fake"
     fake = make_fake_results(root, seeds=(0,), variants=VARIANTS, panels=1)
-    (here / "config.yaml").write_text(fake.arguments["settings"])  # JSON is YAML
+    shutil.copy(fake.arguments["settings"], here / "config.yaml")  # JSON is YAML
     truth = root / "raw" / TRUTH_FILE
     truth.parent.mkdir(parents=True, exist_ok=True)
     shutil.copy(fake.arguments["truth"], truth)

@@ -242,7 +242,7 @@ def test_without_a_script_and_in_print_every_tile_and_variant_stands_in_a_grid(b
 def test_footprints_are_drawn_where_they_lie(report):
     arguments = report.arguments
     catalog = pd.read_parquet(arguments["catalog"])
-    files = panels.index_runs(arguments["scores"], arguments["polygons"])
+    files = panels.index_runs(report.files.scores, report.files.polygons)
     run = panels.Run("spatial", "ss_rsc_shared", 0)
     score = pd.read_parquet(files[run].buildings.with_name("tiles.parquet"))
     runs = score.assign(**run._asdict(), title="T", role="candidate")

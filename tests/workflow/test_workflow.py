@@ -107,6 +107,7 @@ def test_editing_one_variants_learning_rate_runs_that_variant_and_what_follows_i
         "compare_scores": 1,
         "describe_models": 1,
         "measure_efficiency": 1,
+        "resolve_experiment": 1,
         "compare_variants": 1,
         "all": 1,
     }
@@ -116,14 +117,15 @@ def test_editing_one_variants_learning_rate_runs_that_variant_and_what_follows_i
     assert record["settings"]["learning_rate"] == 0.02
     # The variant's target ends at its scores; what is left are its map and what sums up all runs.
     maps = {"mosaic_predictions", "map_footprints"}
-    summaries = {"collect_scores", "compare_scores", "measure_efficiency", "compare_variants", "describe_models", "all"}
-    assert changed.planned("all").keys() == maps | summaries
+    summaries = {"collect_scores", "compare_scores", "measure_efficiency", "compare_variants", "describe_models"}
+    assert changed.planned("all").keys() == maps | summaries | {"resolve_experiment", "all"}
 
 
 def test_renaming_a_variant_trains_nothing_and_shows_in_the_report(changed):
     changed.edit(lambda content: content["variants"].update({"ss_rsc": {"title": "Mixed {skips}, really"}}))
     changed.edit(lambda content: content["report"].update({"title": "A {tiny} city"}))
-    assert changed.planned("all") == {"describe_tiles": 1, "describe_models": 1, "compare_variants": 1, "all": 1}
+    pages = ("describe_tiles", "resolve_experiment", "describe_models", "compare_variants")
+    assert changed.planned("all") == dict.fromkeys((*pages, "all"), 1)
     done = changed.snakemake("all")
     assert done.returncode == 0, done.stdout + done.stderr
     page = (changed.results / "report" / "index.html").read_text()
