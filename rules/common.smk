@@ -15,8 +15,13 @@ from sspipe.errors import UserError
 from sspipe.job_errors import FailureTeller
 from sspipe.operate.profile import read_profile
 from sspipe.session import Session, going_on, keep_set_resources
+from sspipe.settings_file import read_settings
 
 try:
+    # Snakemake has read them, and a key that stands twice is none of its concerns.
+    for path in map(Path, ["config.yaml", *workflow.overwrite_configfiles]):
+        if workflow.is_main_process and path.is_file():
+            read_settings(path)
     CONFIG = load_config(config)
 except UserError as error:
     raise WorkflowError(str(error)) from None
@@ -262,7 +267,10 @@ def profile_folder():
 
 def read_slurm_profile():
     """The profile's values if it sends jobs to Slurm, and none otherwise."""
-    profile = read_profile(profile_folder())
+    try:
+        profile = read_profile(profile_folder())
+    except UserError as error:
+        raise WorkflowError(str(error)) from None
     return profile.values if profile.on_slurm else {}
 
 

@@ -1,4 +1,10 @@
 # What people type besides `all`: snakemake --profile profiles/… TARGET
+import re
+import sys
+
+from snakemake.exceptions import WorkflowError
+
+from sspipe.validation import nearest
 
 
 rule data:
@@ -48,3 +54,12 @@ for name in CONFIG.variants:
             runs(f"{ROOT}/score/{RUN}/scores.json", name),
             runs(f"{ROOT}/score/{RUN}/solaris.json", name),
         localrule: True
+
+
+# Snakemake would only say that no rule makes it.
+for word in sys.argv[1:] if workflow.is_main_process else ():
+    named = re.fullmatch(r"variant_(\w+)", word)
+    if named and named[1] not in CONFIG.variants:
+        raise WorkflowError(
+            f"{word}: no variant `{named[1]}`{nearest(named[1], CONFIG.variants)}"
+        )

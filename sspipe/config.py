@@ -14,7 +14,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, ValidationError, fi
 
 from sspipe.data.spacenet6 import EO_BANDS, EPSG, SAR_BANDS
 from sspipe.errors import UserError
-from sspipe.validation import Section, merged, nearest, problem_line, validated
+from sspipe.validation import Section, matching, merged, nearest, problem_lines, validated
 from sspipe.variants import PaperRow, Variant
 
 
@@ -24,7 +24,7 @@ def _ascending(edges: tuple[float, ...]) -> tuple[float, ...]:
     return edges
 
 
-Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
+Name = Annotated[str, matching(r"[a-z][a-z0-9_]*", "lower-case letters, digits and underscores, a letter first")]
 Fraction = Annotated[float, Field(gt=0, lt=1)]
 Edges = Annotated[tuple[Annotated[float, Field(gt=0)], ...], Field(min_length=1), AfterValidator(_ascending)]
 
@@ -69,15 +69,17 @@ class Archive(Section):
     path: Path | None = Field(
         None, description="archive already on disk (source: file), or the table of your own tiles (source: table)"
     )
-    url: Annotated[str, Field(pattern=r"^https?://[^/]+/")] | None = Field(
-        None, description="of a mirror on a plain web server, for source: url"
+    url: Annotated[str, matching(r"https?://[^/]+/.*", "an address that begins with http:// or https://")] | None = (
+        Field(None, description="of a mirror on a plain web server, for source: url")
     )
     endpoint_url: str | None = Field(None, description="another S3 endpoint; null is the public cloud's own")
     region: str = "us-east-1"
     bucket: str = "spacenet-dataset"
     key: str = "spacenet/SN6_buildings/tarballs/SN6_buildings_AOI_11_Rotterdam_train.tar.gz"
     size_bytes: int | None = Field(None, gt=0, description="checked when given")
-    sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")] | None = Field(None, description="checked when given")
+    sha256: Annotated[str, matching(r"[0-9a-f]{64}", "64 digits 0-9 and a-f")] | None = Field(
+        None, description="checked when given"
+    )
     # How it is fetched; a change of these fetches nothing anew.
     connections: int = Field(
         8, ge=1, le=64, description="ranges fetched at once: one connection to a far store seldom fills the line"
@@ -321,6 +323,13 @@ class Config(Section):
         return self
 
     @model_validator(mode="after")
+    def _baseline_is_a_variant(self) -> Config:
+        named = self.score.baseline
+        if "baseline" in self.score.model_fields_set and named not in self.variants:
+            raise ValueError(f"score.baseline: no variant `{named}`{nearest(named, self.variants)}")
+        return self
+
+    @model_validator(mode="after")
     def _spacenet6_is_as_it_is(self) -> Config:
         if self.archive.source != "table":
             for key in _OF_SPACENET6:
@@ -356,14 +365,13 @@ def load_config(content: dict[str, Any]) -> Config:
     content = dict(content)
     defaults = content.pop("defaults", {})
     if not isinstance(defaults, dict):
-        raise UserError(
-            f"the configuration cannot be used:\n  defaults: must be a mapping of settings, not {defaults!r}"
-        )
+        given = "nothing is given" if defaults is None else f"given: {defaults!r}"
+        raise UserError(f"the configuration cannot be used:\n  defaults: must be a mapping of settings ({given})")
     variants = content.get("variants")
     if isinstance(variants, dict):
         resolved = {name: merged(defaults, over or {}) for name, over in variants.items()}
         content["variants"] = dict(sorted(resolved.items(), key=_row_in_table_1))
-        _refuse_unknown_defaults(defaults)
+        _refuse_wrong_defaults(defaults)
     return validated(Config, content, "the configuration")
 
 
@@ -377,12 +385,19 @@ def _row_in_table_1(named: tuple[str, Any]) -> int:
     return rows.index(row) if row in rows else len(rows)
 
 
-def _refuse_unknown_defaults(defaults: dict[str, Any]) -> None:
-    """Reports an unknown key of `defaults` once, and not for every variant that it is merged under."""
+def _refuse_wrong_defaults(defaults: dict[str, Any]) -> None:
+    """Reports what is wrong in `defaults` by itself once, and not for every variant that it is merged under.
+
+    What is missing there, or does not go together, a variant may bring or change.
+    """
     try:
         Variant.model_validate(defaults)
     except ValidationError as error:
-        unknown = [item for item in error.errors() if item["type"] == "extra_forbidden"]
-        if unknown:
-            lines = "\n".join(f"  defaults.{problem_line(Variant, item)}" for item in unknown)
+        own = [
+            item
+            for item in error.errors()
+            if item["type"] == "extra_forbidden" or (item["type"] != "missing" and not isinstance(item["input"], dict))
+        ]
+        if own:
+            lines = "\n".join(f"  defaults.{line}" for line in problem_lines(Variant, own))
             raise UserError(f"the configuration cannot be used:\n{lines}") from None

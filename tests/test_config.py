@@ -99,7 +99,7 @@ def test_unknown_key_in_defaults_is_reported_once_and_not_for_every_variant(cont
         ({"loss": {"dice": 0, "bce": 0}}, "nothing to train on"),
         ({"model": {"width": 0.5, "vgg16_weights": "vgg16.pth"}}, "needs width 1"),
         ({"learning_rate": float("inf")}, "finite number"),
-        ({"model": {"private_blocks": 6}}, "less than or equal to 5"),
+        ({"model": {"private_blocks": 6}}, "at most 5"),
     ],
 )
 def test_impossible_combination_is_refused_and_the_variant_is_named(content, variant, says):
@@ -115,9 +115,50 @@ def test_defaults_that_are_no_mapping_are_named(content, defaults):
     assert "defaults: must be a mapping" in message_of(content)
 
 
+@pytest.mark.parametrize(
+    ("section", "key", "given", "said"),
+    [
+        ("training", "workers", "many", "must be a whole number (given: 'many')"),
+        ("training", "ranks", "many", "must be 'auto' or a whole number (given: 'many')"),
+        ("training", "scratch", 3, "must be 'auto' or a path (given: 3)"),
+        ("training", "compile", None, "must be true or false (nothing is given)"),
+        ("score", "area_edges_m2", 5, "must be a list, such as [a, b] (given: 5)"),
+        ("tiles", "sar_bands", [], "has too few entries: at least 1"),
+        ("archive", "source", "s4", "must be 's3', 'url', 'file', 'table' or 'synthetic' (given: 's4')"),
+        ("archive", "url", "ftp://x/y", "must be an address that begins with http:// or https:// (given: 'ftp://x/y')"),
+    ],
+)
+def test_what_was_expected_is_said_in_one_line_without_names_of_python_types(content, section, key, given, said):
+    content[section][key] = given
+    assert message_of(content).splitlines()[1:] == [f"  {section}.{key}: {said}"]
+
+
+def test_names_that_cannot_be_used_are_told_with_what_a_name_is(content):
+    content["experiment"] = "My City"
+    content["variants"]["My-Net"] = {}
+    assert message_of(content).count("must be lower-case letters, digits and underscores, a letter first") == 2
+
+
+def test_a_wrong_value_in_defaults_is_told_once_and_not_for_every_variant(content):
+    content["defaults"]["learning_rate"] = "fast"
+    assert message_of(content).splitlines()[1:] == ["  defaults.learning_rate: must be a number (given: 'fast')"]
+
+
+def test_defaults_that_only_some_variants_can_have_are_told_for_those(content):
+    content["defaults"]["model"]["kind"] = "unet16"
+    del content["defaults"]["stages"]
+    assert "variants.ss_rsc.model" in message_of(content)
+    assert "defaults." not in message_of(content)
+
+
+def test_a_baseline_that_is_no_variant_is_refused_before_anything_is_trained(content):
+    content["score"]["baseline"] = "ss_rcs"
+    assert "score.baseline: no variant `ss_rcs`; did you mean `ss_rsc`?" in message_of(content)
+
+
 def test_a_refused_item_of_a_list_is_told_once(content):
     content["seeds"] = [-1]
-    assert message_of(content).splitlines()[1:] == ["  seeds.0: Input should be greater than or equal to 0 (given: -1)"]
+    assert message_of(content).splitlines()[1:] == ["  seeds.0: must be at least 0 (given: -1)"]
 
 
 def test_a_results_folder_with_braces_is_refused_because_snakemake_reads_them_as_wildcards(content):

@@ -13,6 +13,7 @@ import yaml
 
 from sspipe.config import Config, load_config
 from sspipe.errors import UserError
+from sspipe.settings_file import read_settings
 from sspipe.validation import merged
 
 # Snakemake takes the newest of these that fits its own version; profiles here have one.
@@ -107,13 +108,7 @@ def read_profile(folder: Path | None) -> Profile:
     paths = [path for _, path in versioned[-1:]] + [folder / name for name in _NAMES if (folder / name).is_file()]
     if not paths:
         raise UserError(f"{folder}: no profile there (a folder with config.yaml or profile.yaml); see profiles/")
-    try:
-        values = yaml.safe_load(paths[0].read_text()) or {}
-    except yaml.YAMLError as error:
-        raise UserError(f"{paths[0]}: not valid YAML ({error})") from None
-    if not isinstance(values, dict):
-        raise UserError(f"{paths[0]}: must be a mapping of Snakemake's options")
-    return Profile(paths[0], values)
+    return Profile(paths[0], read_settings(paths[0], "Snakemake's options"))
 
 
 def read_config(profile: Profile, configfiles: Sequence[Path], config_values: Sequence[str] = ()) -> Config:
@@ -127,9 +122,11 @@ def read_config(profile: Profile, configfiles: Sequence[Path], config_values: Se
     Raises:
         UserError: a file is missing, or the configuration cannot be used.
     """
-    content: Any = _yaml(Path("config.yaml"))
+    if not Path("config.yaml").exists():
+        raise UserError("config.yaml: no such file; run this from the checkout's folder, where the Snakefile is")
+    content: Any = read_settings(Path("config.yaml"))
     for path in configfiles or profile.configfiles:
-        content = merged(content, _yaml(Path(path)))
+        content = merged(content, read_settings(Path(path)))
     return load_config(merged(content, _values(config_values or profile.values.get("config"), profile)))
 
 
@@ -187,22 +184,6 @@ def _values(given: Any, profile: Profile) -> dict[str, Any]:
         return parse_config([given] if isinstance(given, str) else list(given))
     except ValueError as error:
         raise UserError(f"{profile.name}: --config: {error}") from None
-
-
-def _yaml(path: Path) -> Any:
-    try:
-        content = yaml.safe_load(path.read_text())
-    except FileNotFoundError:
-        raise UserError(
-            f"{path}: no such file; run this from the checkout's folder, where the Snakefile is"
-            if str(path) == "config.yaml"
-            else f"{path}: no such configuration"
-        ) from None
-    except yaml.YAMLError as error:
-        raise UserError(f"{path}: not valid YAML ({error})") from None
-    if not isinstance(content, dict):
-        raise UserError(f"{path}: must be a mapping of settings")
-    return content
 
 
 def _pairs(given: Any, path: Path | None, option: str) -> dict[str, Any]:

@@ -35,6 +35,7 @@ def test_the_newest_versioned_profile_wins_as_in_snakemake(tmp_path):
     [
         ("cores: [", "not valid YAML"),
         ("just words", "must be a mapping"),
+        ("cores: 1\njobs: 3\ncores: 2", "`cores` stands in line 1 and again in line 3"),
         ("set-resources: ['train=3']", "is not of the form rule:name=value"),
         ("resources: ['gpu']", "is not of the form name=value"),
     ],
@@ -87,7 +88,7 @@ def test_overlays_of_the_command_line_take_the_place_of_the_profiles(tmp_path, m
     assert read_config(profile, []).experiment == "mine"
     ours = read_config(profile, [tmp_path / "night.yaml"])
     assert (ours.experiment, ours.seeds) == ("base", (4,))
-    with pytest.raises(UserError, match=r"absent\.yaml: no such configuration"):
+    with pytest.raises(UserError, match=r"absent\.yaml: no such file"):
         read_config(profile, [tmp_path / "absent.yaml"])
 
 
