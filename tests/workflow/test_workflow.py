@@ -209,6 +209,20 @@ def test_a_misspelt_key_stops_before_anything_runs_and_names_the_nearest(fresh):
     assert not fresh.results.exists()
 
 
+def test_a_key_that_stands_twice_stops_before_anything_runs(fresh):
+    overlay = fresh.folder / "tiny.yaml"
+    overlay.write_text(overlay.read_text() + "\nexperiment: another\n")
+    done = fresh.snakemake("-n", "all")
+    assert done.returncode != 0
+    assert "tiny.yaml: `experiment` stands in line" in done.stdout + done.stderr
+
+
+def test_a_misspelt_variant_is_named_with_the_nearest(fresh):
+    done = fresh.snakemake("-n", "variant_ss_rsc_shraed")
+    assert done.returncode != 0
+    assert "no variant `ss_rsc_shraed`; did you mean `ss_rsc_shared`?" in done.stdout + done.stderr
+
+
 def test_a_tile_size_that_does_not_match_the_archive_stops_with_the_reason_in_the_log(finished, fresh):
     shutil.copy(finished.results / "archive.tar.gz", fresh.folder / "given.tar.gz")
     given = {"source": "file", "path": "given.tar.gz", "size_bytes": None, "sha256": None}
