@@ -38,6 +38,17 @@ def duration(seconds: float) -> str:
     return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
 
 
+def counted(number: int, one: str, several: str = "") -> str:
+    """`1 strip`, `1,204 strips`: a number and the noun that agrees with it.
+
+    Args:
+        number: how many.
+        one: the noun for one.
+        several: the noun for none or many; without it, `one` and an s.
+    """
+    return f"{number:,} {one if number == 1 else several or f'{one}s'}"
+
+
 def progress(items: Iterable[Item], what: str, total: int | None = None, every_s: float = 5.0) -> Iterator[Item]:
     """Yields `items`, saying at most every `every_s` seconds how many are done and how long the rest will take."""
     if total is None and isinstance(items, Sized):

@@ -15,7 +15,7 @@ from sspipe.data.outage import Outage, StoppedError, TransientError
 from sspipe.data.partial_download import PartialDownload
 from sspipe.data.remote import Remote, Source, StoreHash
 from sspipe.errors import UserError
-from sspipe.log import say
+from sspipe.log import counted, say
 
 # A kill loses the parts under way: with these bounds at most a sixteenth of the object.
 PARTS_PER_CONNECTION = 16
@@ -24,6 +24,7 @@ SMALLEST_PART = MIB // 16
 SYNC_S = 30.0  # a power failure loses at most this
 VERIFIERS = 4  # threads that compare what an earlier run left
 STOP_S = 2.0  # that connections are given to end by themselves
+STUCK_TRIES = 3  # from the beginning, without ranges, that get no farther than one before: it would never end
 
 
 def part_bytes(remote: Remote, connections: int) -> int:
@@ -99,7 +100,8 @@ class Download:
     def _verify_what_is_there(self) -> None:
         damaged = self.damaged() if self._partial.done else []
         if damaged:
-            say(f"fetch_archive: {len(damaged)} parts on disk are damaged and will be fetched again")
+            are = "is" if len(damaged) == 1 else "are"
+            say(f"fetch_archive: {counted(len(damaged), 'part')} on disk {are} damaged and will be fetched again")
         self._partial.forget(damaged)
         if self._partial.done:
             say(
@@ -130,6 +132,7 @@ class Download:
         """Fetches one part; after a failure it goes on from the byte where it stopped."""
         begin, end = self._partial.span(number)
         at, crc32 = begin, 0
+        farthest, stuck = begin, 0
         while at < end:
             try:
                 for chunk in self._source.read(self._remote, at, end):
@@ -146,6 +149,11 @@ class Download:
                 if at < end:
                     raise TransientError(f"{self._remote.where}: the connection ended {end - at} bytes too early")
             except TransientError as error:
+                if not self._remote.ranges and at > begin:
+                    stuck = 0 if at > farthest else stuck + 1
+                    farthest = max(farthest, at)
+                    if stuck == STUCK_TRIES:
+                        raise self._never_whole(farthest - begin, error) from None
                 self._outage.wait(error)
                 if not self._remote.ranges:
                     with self._changed:
@@ -154,6 +162,13 @@ class Download:
         self._partial.finish(number, crc32)
         with self._changed:
             self._changed.notify_all()
+
+    def _never_whole(self, came: int, error: TransientError) -> UserError:
+        return UserError(
+            f"{error}; {STUCK_TRIES + 1} times it ended before the {human_bytes(self._remote.size)} that are expected, "
+            f"after {human_bytes(came)} at most, and the server cannot go on from there. Check archive.size_bytes, "
+            "name another source, or fetch the archive elsewhere and set archive.source: file and archive.path"
+        )
 
     def _hash_in_order(self) -> None:
         """Follows the finished parts from the beginning; what it reads was written just before."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import shutil
 import signal
 import ssl
@@ -17,7 +18,7 @@ from sspipe.data.byte_progress import MIB, ByteProgress, human_bytes
 from sspipe.data.remote import READ_BYTES, Remote, StoreHash
 from sspipe.errors import UserError
 from sspipe.files import make_parent
-from sspipe.log import say, warn
+from sspipe.log import counted, say, warn
 
 if TYPE_CHECKING:
     from sspipe.data.download import Download
@@ -68,6 +69,8 @@ def fetch_archive(
         UserError: there is no such archive, it cannot be read or written, or it is not the one that the config pins.
         SystemExit: ended by a signal; the status is 128 and its number.
     """
+    if out.is_dir() and not out.is_symlink():
+        raise UserError(f"{out}: is a folder, where the archive itself is to be; remove it, or name another output")
     if source == "file":
         if path is None:
             raise UserError("archive.source is `file`, so archive.path must name the archive")
@@ -181,8 +184,8 @@ def _verify(
     if damaged:
         partial.forget(damaged)
         raise UserError(
-            f"{partial.path}: {len(damaged)} parts changed on disk after they were written; run again: they alone are "
-            "fetched again. If it happens twice, look after the disk"
+            f"{partial.path}: {counted(len(damaged), 'part')} changed on disk after being written; run again: nothing "
+            "else is fetched again. If it happens twice, look after the disk"
         )
     wrong = f"{remote.where}: what came has sha256 {digest}"
     if sha256 is not None and _is_what_the_store_holds(remote, partial):
@@ -240,19 +243,30 @@ def _link(path: Path, out: Path, size_bytes: int | None, sha256: str | None) -> 
     _check_size(str(path), path.stat().st_size, size_bytes)  # before minutes of reading
     if sha256 is not None and (digest := _sha256(path)) != sha256:
         raise UserError(f"{path}: sha256 {digest}, not {sha256} (archive.sha256); fetch it again")
-    if out.resolve() == path.resolve():
+    if out.exists() and out.samefile(path):
         return
     make_parent(out)
-    out.unlink(missing_ok=True)
-    out.symlink_to(path.resolve())
+    # Made aside and renamed, so that two at once do not meet between one's removal and its link.
+    link = out.with_name(f".{out.name}.link-{os.getpid()}")
+    try:
+        link.unlink(missing_ok=True)
+        link.symlink_to(path.resolve())
+        link.replace(out)
+    except OSError as error:
+        raise UserError(f"{out}: no link can be made there ({error.strerror}); name another output") from None
 
 
 def _sha256(path: Path) -> str:
     digest = hashlib.sha256()
-    with ByteProgress("fetch_archive: verifying", path.stat().st_size) as progress, path.open("rb") as handle:
-        while chunk := handle.read(4 * MIB):
-            digest.update(chunk)
-            progress.reach(handle.tell())
+    try:
+        with ByteProgress("fetch_archive: verifying", path.stat().st_size) as progress, path.open("rb") as handle:
+            while chunk := handle.read(4 * MIB):
+                digest.update(chunk)
+                progress.reach(handle.tell())
+    except OSError as error:
+        raise UserError(
+            f"archive.path: {path} cannot be read ({error.strerror}); see to its permissions, or its disk"
+        ) from None
     return digest.hexdigest()
 
 

@@ -44,7 +44,10 @@ class WebFile:
     """
 
     def __init__(self, *, url: str, connections: int, ca_bundle: Path | None, size_bytes: int | None) -> None:
-        parts = urlsplit(url)
+        try:
+            parts = urlsplit(url)
+        except ValueError as error:
+            raise UserError(f"archive.url: `{url}` is no address of the web ({error}); correct it") from None
         if parts.scheme not in ("http", "https") or not parts.hostname:
             raise UserError(f"archive.url: `{url}` must begin with http:// or https:// and name a server")
         self.where = url
@@ -103,8 +106,19 @@ class WebFile:
     def _told(self) -> Iterator[None]:
         try:
             yield
-        except (urllib3.exceptions.HTTPError, OSError) as error:
+        except (urllib3.exceptions.HTTPError, OSError, ValueError) as error:
+            if _leads_nowhere(error):
+                raise UserError(
+                    f"{self.where}: the server sends on to where nothing can be fetched ({error}); check {KEYS}"
+                ) from None
             raise failure(self.where, error) from None
+
+
+def _leads_nowhere(error: Exception) -> bool:
+    """Whether redirections go round in a circle, or to no address of the web: waiting would not help."""
+    if isinstance(error, urllib3.exceptions.MaxRetryError):
+        return isinstance(error.reason, urllib3.exceptions.ResponseError)
+    return isinstance(error, ValueError)  # urllib3's own of addresses among them
 
 
 def _pool(scheme: str, host: str, connections: int, ca_bundle: Path | None) -> urllib3.PoolManager:

@@ -90,13 +90,14 @@ class PartialDownload:
             part_bytes: for a new start; what is taken up keeps its own.
         """
         header, lines = self._read_journal()
-        left = header is not None and os.fstat(self._file).st_size > 0
+        left = os.fstat(self._file).st_size > 0
         if left and header is not None and _same(header, remote) and remote.ranges:
             self._identity = header
             self.done = {number: crc32 for number, crc32 in lines.items() if 0 <= number < self.parts}
         else:
-            if left and header is not None:
-                reason = "it is of another version or source" if remote.ranges else "the server cannot go on from it"
+            if left:
+                reason = "it is of another version or source" if header else "its journal cannot be read"
+                reason = reason if remote.ranges else "the server cannot go on from it"
                 say(f"fetch_archive: {self.path} is of no use, as {reason}: starting anew")
             self.discard()
             self._identity = Identity(remote.where, remote.version, remote.size, part_bytes)
@@ -121,7 +122,10 @@ class PartialDownload:
         lines = [asdict(self._identity), *({"part": number, "crc32": crc32} for number, crc32 in self.done.items())]
         fresh = self._journal_path.with_name(self._journal_path.name + ".new")
         with self._disk_errors_told():
-            fresh.write_text("".join(json.dumps(line) + "\n" for line in lines))
+            with fresh.open("w") as handle:
+                handle.write("".join(json.dumps(line) + "\n" for line in lines))
+                handle.flush()
+                os.fsync(handle.fileno())  # or a power cut may leave an empty one in the old one's place
             fresh.replace(self._journal_path)
             if self._journal is not None:
                 os.close(self._journal)
@@ -188,14 +192,20 @@ class PartialDownload:
         os.close(self._file)
 
     def _read_journal(self) -> tuple[Identity | None, dict[int, int]]:
-        """The identity and the CRC-32 of each part; lines that were cut by a kill are passed over."""
+        """The identity and the CRC-32 of each part; lines that were cut or damaged are passed over."""
         try:
             first, *others = self._journal_path.read_bytes().split(b"\n")
             header = Identity(**_object(first))
         except (OSError, TypeError):
             return None, {}
-        entries = (_object(line) for line in others)
-        return header, {entry["part"]: entry["crc32"] for entry in entries if {"part", "crc32"} <= entry.keys()}
+        if not (isinstance(header.size, int) and isinstance(header.part_bytes, int) and header.part_bytes > 0):
+            return None, {}
+        parts: dict[int, int] = {}
+        for line in others:
+            match _object(line):
+                case {"part": int(part), "crc32": int(crc32)}:
+                    parts[part] = crc32
+        return header, parts
 
     @contextmanager
     def _disk_errors_told(self) -> Iterator[None]:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import io
 import itertools
+import os
 import re
 import shutil
+import tempfile
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 
 import hypothesis
 import pytest
@@ -37,6 +41,9 @@ class Server(BaseHTTPRequestHandler):
     tells_size = True
     tells_part: int | None = None  # size of an uploaded part, to a HEAD for one
     another_range = False
+    ends_after: int | None = None  # bytes of each body
+    stops_after: int | None = None  # answers; after these it is overloaded
+    leads_to: str | None = None  # by a redirection
     replaced = False  # after the first answer
     heeds_conditions = True
     failures: list[int]  # statuses of the next answers
@@ -51,7 +58,11 @@ class Server(BaseHTTPRequestHandler):
         body, status, more = self.content, 200, {}
         etag = '"new"' if self.replaced and len(self.asked) > 1 else self.etag
         found = re.fullmatch(r"bytes=(\d+)-(\d+)", self.headers.get("Range", ""))
-        if self.failures:
+        if self.leads_to and self.path != "/there":
+            status, body, more = 302, b"", {"Location": self.leads_to}
+        elif self.stops_after is not None and len(self.asked) > self.stops_after:
+            status, body = 503, b""
+        elif self.failures:
             status, body = self.failures.pop(0), b"<Error><Code>SlowDown</Code></Error>"
         elif self.heeds_conditions and self.headers.get("If-Match", etag) != etag:
             status, body = 412, b""
@@ -72,25 +83,34 @@ class Server(BaseHTTPRequestHandler):
             self.close_connection = True
         self.end_headers()
         if self.command != "HEAD":
-            self.wfile.write(body)
+            self.wfile.write(body[: self.ends_after])
+            self.close_connection |= self.ends_after is not None
 
     def log_message(self, *args):
         pass
 
 
-@pytest.fixture
-def server(monkeypatch):
-    """A running server and its URL; a test changes its behaviour by setting attributes of the handler."""
-    for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setattr("sspipe.data.outage.FIRST_PAUSE_S", 0.01)
+@contextlib.contextmanager
+def running():
+    """A server at work: its handler, of which attributes may be set, and its URL."""
     handler = type("Handler", (Server,), {"failures": [], "asked": []})
-    running = ThreadingHTTPServer(("127.0.0.1", 0), handler)
-    running.handle_error = lambda request, address: None  # clients may go in the midst of an answer
-    threading.Thread(target=running.serve_forever, args=(0.02,), daemon=True).start()
-    yield handler, f"http://127.0.0.1:{running.server_port}"
-    running.shutdown()
-    running.server_close()
+    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    server.handle_error = lambda request, address: None  # clients may go in the midst of an answer
+    threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
+            patch.delenv(name, raising=False)
+        patch.setattr("sspipe.data.outage.FIRST_PAUSE_S", 0.01)
+        yield handler, f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+    server.server_close()
+
+
+@pytest.fixture
+def server():
+    """A running server and its URL; a test changes its behaviour by setting attributes of the handler."""
+    with running() as started:
+        yield started
 
 
 @pytest.fixture
@@ -148,6 +168,47 @@ def test_a_mirror_without_ranges_of_one_version_is_fetched_in_one_stream_and_say
 def test_a_mirror_that_tells_no_size_needs_it_in_the_config(server, out):
     server[0].ranges = server[0].tells_size = False
     assert "set archive.size_bytes" in refusal(out, server[1], size_bytes=None)
+
+
+@pytest.mark.parametrize("tells_size", [True, False])
+def test_a_mirror_without_ranges_that_never_gives_the_whole_is_not_read_for_ever(server, out, tells_size):
+    server[0].ranges, server[0].ends_after, server[0].tells_size = False, 3 * MIB // 4, tells_size
+    message = refusal(out, server[1])
+    assert "4 times it ended before the 1.0 MiB that are expected, after 768.0 KiB at most" in message
+    assert "Check archive.size_bytes" in message and "archive.source: file" in message
+    assert len(server[0].asked) == 5  # the first asks what is there
+
+
+def test_a_mirror_without_ranges_that_gets_farther_each_time_is_read_to_its_end(server, out, monkeypatch):
+    handler, url = server
+    ends = iter(range(100_000, 2 * MIB, 100_000))
+    handler.ranges = False
+    monkeypatch.setattr(handler, "ends_after", property(lambda request: next(ends)), raising=False)
+    fetch(out, url)
+    check(out)
+
+
+def test_a_mirror_may_send_on_to_another_address(server, out):
+    server[0].leads_to = "/there"
+    fetch(out, server[1])
+    check(out)
+
+
+@pytest.mark.parametrize("leads_to", ["/train.tar.gz", "ftp://there/train.tar.gz", "http://[there"])
+def test_a_mirror_that_sends_on_to_nowhere_is_told_at_once(server, out, capfd, leads_to):
+    server[0].leads_to = leads_to
+    message = refusal(out, server[1])
+    assert "sends on to where nothing can be fetched" in message and "archive.url" in message
+    assert "trying again" not in capfd.readouterr().out
+
+
+@pytest.mark.parametrize("source", ["url", "s3", "file"])
+def test_a_folder_in_the_archives_place_is_told_before_anything_is_fetched(server, out, on_disk, source):
+    out.mkdir()
+    named = {"url": {}, "s3": of_store(server[1]), "file": {"source": "file", "path": on_disk}}[source]
+    with pytest.raises(UserError, match="is a folder, where the archive itself is to be"):
+        fetch(out, server[1], **named)
+    assert [path.name for path in out.parent.iterdir()] == [out.name] and not server[0].asked
 
 
 def test_a_server_that_ignores_the_condition_is_caught_by_its_new_tag(server, out):
@@ -226,7 +287,25 @@ def test_an_archive_on_disk_is_verified_and_linked_not_copied(on_disk, out):
     fetch(out, source="file", path=on_disk)
     assert out.is_symlink() and out.read_bytes() == CONTENT
     fetch(out, source="file", path=on_disk)  # again, over its own link
-    assert out.read_bytes() == CONTENT
+    check(out)
+
+
+@pytest.mark.parametrize("before", ["nothing.tar.gz", "archive.tar.gz"], ids=["leads nowhere", "leads to itself"])
+def test_a_link_to_an_archive_takes_the_place_of_one_that_is_broken(on_disk, out, before):
+    out.symlink_to(before)
+    fetch(out, source="file", path=on_disk)
+    check(out)
+
+
+def test_an_archive_on_disk_may_be_where_it_is_wanted(on_disk):
+    fetch(on_disk, source="file", path=on_disk)
+    assert not on_disk.is_symlink() and on_disk.read_bytes() == CONTENT
+
+
+def test_an_archive_on_disk_that_cannot_be_read_is_told(out):
+    memory = Path("/proc/self/mem")  # a plain file, for all that one sees, and an error when it is read
+    message = refusal(out, source="file", path=memory, size_bytes=None)
+    assert "archive.path: /proc/self/mem cannot be read" in message
 
 
 @pytest.mark.parametrize(("pin", "expected"), [({"size_bytes": 7}, "expected 7"), ({"sha256": "0" * 64}, "not 0000")])
@@ -238,6 +317,68 @@ def test_another_archive_on_disk_is_refused(on_disk, out, pin, expected):
 def test_a_missing_archive_on_disk_is_told(out, tmp_path):
     assert "archive.path" in refusal(out, source="file", path=tmp_path / "nothing.tar.gz")
     assert "archive.path" in refusal(out, source="file", path=None)
+
+
+JOURNAL_DAMAGE = strategies.one_of(
+    strategies.tuples(strategies.sampled_from(["cut", "zeros"]), strategies.floats(0, 1, exclude_max=True)),
+    strategies.tuples(strategies.integers(0, 255), strategies.floats(0, 1, exclude_max=True)),
+    strategies.tuples(
+        strategies.sampled_from([b"-1", b"0", b'"x"', b"null", b"1.5", b"[]", b"1" * 30]), strategies.integers(0, 9)
+    ),
+)
+
+
+def damaged(journal, damage):
+    """The journal cut, with zeros for its end, with another byte, or with something else for one of its numbers."""
+    kind, place = damage
+    if isinstance(kind, bytes):
+        found = list(re.finditer(rb"(?<=: )\d+", journal))[place]
+        return journal[: found.start()] + kind + journal[found.end() :]
+    at = int(place * len(journal))
+    end = {"cut": b"", "zeros": bytes(len(journal) - at)}.get(kind)
+    return journal[:at] + (bytes([kind]) + journal[at + 1 :] if end is None else end)
+
+
+def test_whatever_becomes_of_the_journal_the_archive_is_whole_in_the_end(server, tmp_path):
+    handler, url = server
+    kept = tmp_path / "kept" / "archive.tar.gz"
+    kept.parent.mkdir()
+    handler.stops_after = 9
+    with pytest.raises(UserError):
+        fetch(kept, url, connections=1, outage_minutes=0)
+    handler.stops_after = None
+    part, journal = (kept.with_name(kept.name + suffix) for suffix in (".part", ".part.journal"))
+    assert journal.read_bytes().count(b"crc32") > 5
+
+    @hypothesis.settings(max_examples=80, deadline=None)
+    @hypothesis.given(damage=JOURNAL_DAMAGE)
+    def is_whole(damage):
+        with tempfile.TemporaryDirectory() as folder:
+            shutil.copy(part, folder)
+            (Path(folder) / journal.name).write_bytes(damaged(journal.read_bytes(), damage))
+            fetch(Path(folder) / kept.name, url)
+            check(Path(folder) / kept.name)
+
+    is_whole()
+
+
+def test_a_part_without_a_journal_that_can_be_read_is_told_and_fetched_anew(server, out, capfd):
+    out.with_name("archive.tar.gz.part").write_bytes(b"of another program" * 1000)
+    fetch(out, server[1])
+    check(out)
+    assert "archive.tar.gz.part is of no use, as its journal cannot be read: starting anew" in capfd.readouterr().out
+
+
+def test_a_journal_is_on_the_disk_before_it_takes_the_place_of_an_earlier_one(server, out, monkeypatch):
+    order = []
+    fsync, replace = os.fsync, Path.replace
+    monkeypatch.setattr(
+        os, "fsync", lambda file: (order.append(str(Path(f"/proc/self/fd/{file}").readlink())), fsync(file))
+    )
+    monkeypatch.setattr(Path, "replace", lambda path, to: (order.append(f"{path} renamed"), replace(path, to))[1])
+    fetch(out, server[1])
+    fresh = f"{out}.part.journal.new"
+    assert order.index(fresh) < order.index(f"{fresh} renamed")
 
 
 @pytest.mark.parametrize("connections", [1, 8, 64])
