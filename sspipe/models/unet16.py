@@ -17,6 +17,9 @@ _CONVOLUTIONS = (2, 2, 3, 3, 3)
 _FILTERS = 32  # num_filters of the original; every decoder width is a multiple of it
 IN_CHANNELS = 4  # of SpaceNet 6, SAR: HH, HV, VH, VV; EO: R, G, B, NIR
 OUT_CHANNELS = 2  # interior and border
+# On GPUs torch (2.13 and before) upsamples no channels-last tensor to this many numbers: its kernel counts in 32 bits.
+# Sixteen images of 1024 px, a batch of both views, reach it exactly: 16 x 512 channels x 512 x 512.
+_TOO_MANY = 2**31
 
 
 def scaled(channels: int, width: float) -> int:
@@ -70,6 +73,21 @@ def widened(image_BCHW: Tensor, bands: int) -> Tensor:
     return nn.functional.pad(image_BCHW, (0, 0, 0, 0, 0, missing)) if missing > 0 else image_BCHW
 
 
+class Doubled(nn.Module):
+    """Bilinear upsampling to twice the size, part by part where the batch is too large for torch's kernel."""
+
+    def forward(self, image_BCHW: Tensor) -> Tensor:
+        """`(B, C, 2 H, 2 W)`."""
+        batch, channels, rows, columns = image_BCHW.shape
+        at_once = max(1, (_TOO_MANY - 1) // (4 * channels * rows * columns))
+        # Not split where it need not be: joining the parts copies them.
+        parts = image_BCHW.split(at_once) if batch > at_once else (image_BCHW,)
+        larger = [
+            nn.functional.interpolate(part, scale_factor=2, mode="bilinear", align_corners=False) for part in parts
+        ]
+        return larger[0] if len(larger) == 1 else torch.cat(larger)
+
+
 class Decoder(nn.Module):
     """Centre block and five decoder stages with bilinear upsampling.
 
@@ -87,7 +105,7 @@ class Decoder(nn.Module):
         def stage(inputs: int, middle: int, outputs: int) -> nn.Sequential:
             middle, outputs = scaled(middle, width), scaled(outputs, width)
             return nn.Sequential(
-                nn.Upsample(scale_factor=2, mode="bilinear", align_corners=False),
+                Doubled(),
                 convolution(inputs, middle, norm),
                 convolution(middle, outputs, norm),
             )

@@ -5,6 +5,7 @@ import torch
 from safetensors.torch import save_file
 
 from sspipe.errors import UserError
+from sspipe.models import unet16
 from sspipe.models.build import build_network, count_parameters, input_bands
 from sspipe.variants import Model, Skips, Variant
 
@@ -46,6 +47,46 @@ def test_every_kind_of_skip_and_depth_of_private_encoders_gives_logits_of_both_m
         "sar": (3, 2, 64, 64),
         "eo": (3, 2, 64, 64),
     }
+
+
+def test_a_batch_that_is_too_large_for_torchs_upsampling_is_upsampled_in_parts_to_the_same(monkeypatch):
+    """Counted without memory: a kernel that counts in 32 bits takes fewer than 2**31 numbers."""
+    network, views = shared_space(), {"sar": images(), "eo": images(seed=1)}
+    whole = network(views, psi(True))
+    sizes = []
+    interpolate = torch.nn.functional.interpolate
+
+    def counted(image, **settings):
+        sizes.append(4 * image.numel())
+        return interpolate(image, **settings)
+
+    monkeypatch.setattr(torch.nn.functional, "interpolate", counted)
+    network(views, psi(True))
+    most = max(sizes)
+    assert len(sizes) == 5  # each in one piece
+    sizes.clear()
+    monkeypatch.setattr(unet16, "_TOO_MANY", most)  # as at width 1 with 16 images of 1024 px, where most is 2**31
+    parts = network(views, psi(True))
+    assert len(sizes) > 5 and max(sizes) < most
+    assert all(torch.equal(whole[view], parts[view]) for view in whole)
+
+
+@pytest.mark.parametrize("source", ["own", "none"])
+def test_at_full_size_no_upsampling_reaches_the_number_that_torch_cannot_count(monkeypatch, source):
+    sizes = []
+
+    def counted(image, **settings):
+        sizes.append(4 * image.numel())
+        return image.new_empty((*image.shape[:2], 2 * image.shape[2], 2 * image.shape[3]))
+
+    monkeypatch.setattr(torch.nn.functional, "interpolate", counted)
+    with torch.device("meta"):
+        network = unet16.Decoder([source == "own"] * 2 + [True] * 3)
+        channels = (64, 128, 256, 512, 512)
+        levels = [torch.empty(16, count, 1024 >> level, 1024 >> level) for level, count in enumerate(channels)]
+        skips = [level if number > 1 or source == "own" else None for number, level in enumerate(levels)]
+        assert network(levels[-1], skips).shape == (16, 2, 1024, 1024)
+    assert max(sizes) < 2**31
 
 
 def test_inference_needs_no_eo_and_equals_psi_1():
