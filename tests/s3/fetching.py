@@ -5,7 +5,6 @@ from __future__ import annotations
 import signal
 import subprocess
 import sys
-import time
 
 import pytest
 
@@ -70,18 +69,22 @@ class Fetch:
     def left(self):
         return sorted(path.name for path in self.out.parent.iterdir())
 
-    def wait_for(self, passed, process=None):
-        limit = time.monotonic() + LIMIT_S
-        while self.proxy.passed < passed:
-            assert time.monotonic() < limit and (process is None or process.poll() is None), self.log.read_text()
-            time.sleep(0.002)
+    def start_and_hold(self, fraction, stored, **changes):
+        """Starts it, and holds the network when so much of the object has come, however fast machine and store are.
+
+        It goes on with `proxy.release()`.
+        """
+        self.proxy.hold_at = self.proxy.passed + int(fraction * len(stored.content))
+        process = self.start(stored, **changes)
+        assert self.proxy.wait_until_held(LIMIT_S, lambda: process.poll() is None), self.log.read_text()
+        return process
 
     def kill_at(self, fraction, stored, how=signal.SIGKILL, **changes):
         """Starts it, and sends the signal when so much of the object has come; returns the exit status."""
-        process = self.start(stored, **changes)
-        self.wait_for(self.proxy.passed + fraction * len(stored.content), process)
+        process = self.start_and_hold(fraction, stored, **changes)
         process.send_signal(how)
         status = process.wait(LIMIT_S)
+        self.proxy.release()
         assert not self.out.exists()
         return status
 

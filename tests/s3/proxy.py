@@ -6,6 +6,8 @@ import contextlib
 import socket
 import threading
 import time
+from collections.abc import Callable
+from pathlib import Path
 from urllib.parse import urlsplit
 
 PIECE = 64 * 1024
@@ -17,10 +19,10 @@ class Proxy:
     Attributes:
         url: stands for the target's URL.
         passed: bytes that went from the server to clients.
+        hold_at: nothing more goes to clients when so many bytes have, but for less than a piece; None for no limit.
         cut_every: each connection is cut after so many bytes; None never.
         flip_at: the bit at this position of `passed` is flipped once; None never.
         refusing: new connections are closed at once, and open ones cut.
-        bytes_per_s: upper limit of all connections together; None for none.
     """
 
     def __init__(self, target: str) -> None:
@@ -32,19 +34,51 @@ class Proxy:
         self.cut_every: int | None = None
         self.flip_at: int | None = None
         self.refusing = False
-        self.bytes_per_s: int | None = None
-        self._going = threading.Event()
-        self._going.set()
-        self._lock = threading.Lock()
-        self._budget_from = time.monotonic()
+        self._lock = threading.Condition()
+        self._hold_at: int | None = None
         threading.Thread(target=self._accept, daemon=True).start()
 
-    def hold(self) -> None:
-        """Lets nothing through until `release`."""
-        self._going.clear()
+    @property
+    def hold_at(self) -> int | None:
+        return self._hold_at
+
+    @hold_at.setter
+    def hold_at(self, passed: int | None) -> None:
+        with self._lock:
+            self._hold_at = passed
+            self._lock.notify_all()
+
+    def wait_until_held(self, limit_s: float, alive: Callable[[], bool]) -> bool:
+        """Waits until `hold_at` stops what comes, and clients have taken all that came before.
+
+        Args:
+            limit_s: seconds to wait at most.
+            alive: whether it is worth waiting on.
+
+        Returns:
+            whether it came to that.
+        """
+        deadline = time.monotonic() + limit_s
+        while time.monotonic() < deadline and alive():
+            held = self.hold_at is not None and self.passed > self.hold_at - PIECE
+            if held and not self._on_the_way():
+                return True
+            time.sleep(0.01)
+        return False
 
     def release(self) -> None:
-        self._going.set()
+        """Lets through again what `hold_at` held."""
+        self.hold_at = None
+
+    def _on_the_way(self) -> int:
+        """Bytes that were passed on, and that clients have not read yet: in the kernel's queues of both ends."""
+        port = f":{self._listening.getsockname()[1]:04X}"
+        waiting = 0
+        for line in Path("/proc/net/tcp").read_text().splitlines()[1:]:
+            _, local, remote, _, queues, *_ = line.split()
+            sent, received = (int(queue, 16) for queue in queues.split(":"))
+            waiting += sent if local.endswith(port) else received if remote.endswith(port) else 0
+        return waiting
 
     def close(self) -> None:
         self.release()
@@ -75,7 +109,6 @@ class Proxy:
         with contextlib.suppress(OSError):
             while piece := begin.recv(PIECE):
                 if downwards:
-                    self._going.wait()
                     piece = self._counted(piece)
                     of_this += len(piece)
                     if self.refusing or (self.cut_every is not None and of_this > self.cut_every):
@@ -88,15 +121,10 @@ class Proxy:
 
     def _counted(self, piece: bytes) -> bytes:
         with self._lock:
+            self._lock.wait_for(lambda: self._hold_at is None or self.passed + len(piece) <= self._hold_at)
             if self.flip_at is not None and self.passed <= self.flip_at < self.passed + len(piece):
                 changed = bytearray(piece)
                 changed[self.flip_at - self.passed] ^= 1
                 piece, self.flip_at = bytes(changed), None
             self.passed += len(piece)
-            if self.bytes_per_s is None:
-                return piece
-            now = time.monotonic()
-            self._budget_from = max(self._budget_from, now - 0.05) + len(piece) / self.bytes_per_s
-            ahead = self._budget_from - now
-        time.sleep(max(ahead, 0))
         return piece
