@@ -10,6 +10,7 @@ there is named in a warning, and stays.
 from __future__ import annotations
 
 import ctypes
+import errno
 import json
 import os
 import re
@@ -25,6 +26,8 @@ from sspipe.log import say, warn
 
 if TYPE_CHECKING:
     import pandas as pd
+
+FULL = (errno.ENOSPC, errno.EDQUOT)
 
 # A folder that is being replaced has a name of its own for a moment, so that no half-removed one has the final name.
 _TEMPORARY = re.compile(r"\.(?:partial|replaced)-(?P<host>[^-]*)-(?P<process>\d+)-(?P<start>\d+)-(?P<final>.+)", re.S)
@@ -46,10 +49,11 @@ def whole_file(final: Path) -> Iterator[Path]:
     _remove_leftovers(final)
     partial = _temporary(final, "partial")
     try:
-        yield partial
-        with partial.open("rb+") as handle:
-            os.fsync(handle.fileno())
-        partial.replace(final)
+        with _full_disk_told(final):
+            yield partial
+            with partial.open("rb+") as handle:
+                os.fsync(handle.fileno())
+            partial.replace(final)
     finally:
         partial.unlink(missing_ok=True)
 
@@ -64,17 +68,35 @@ def whole_folder(final: Path) -> Iterator[Path]:
     make_parent(final)
     _remove_leftovers(final)
     partial, replaced = _temporary(final, "partial"), _temporary(final, "replaced")
-    partial.mkdir()
     try:
-        yield partial
-        _sync_file_system(partial)
-        if final.exists():
-            final.replace(replaced)
-        partial.replace(final)
-        _sync(final.parent)
+        with _full_disk_told(final):
+            partial.mkdir()
+            yield partial
+            _sync_file_system(partial)
+            if final.exists():
+                final.replace(replaced)
+            partial.replace(final)
+            _sync(final.parent)
     finally:
         _remove(partial)
         _remove(replaced)
+
+
+@contextmanager
+def _full_disk_told(final: Path) -> Iterator[None]:
+    """Tells that there is no room for an output; every other error is its writer's to tell.
+
+    Raises:
+        UserError: the disk is full, or a quota is used up.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in FULL:
+            raise
+        raise UserError(
+            f"{final}: cannot be written, as the disk is full (or your quota is used up); free some space and run again"
+        ) from None
 
 
 @contextmanager
@@ -127,7 +149,7 @@ def read_json(path: Path) -> Any:
         return json.loads(Path(path).read_text())
     except FileNotFoundError:
         raise UserError(f"{path}: no such file; run the rule that writes it") from None
-    except json.JSONDecodeError as error:
+    except ValueError as error:  # also of bytes that are no text
         raise UserError(f"{path}: not valid JSON ({error}); delete it and run again") from None
 
 

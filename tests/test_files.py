@@ -1,5 +1,6 @@
 """Nothing half-written ever has its final name, and nothing of a killed run stays."""
 
+import errno
 import os
 import signal
 import subprocess
@@ -47,6 +48,21 @@ def test_a_folder_takes_the_place_of_the_old_one_whole_or_not_at_all(tmp_path):
         raise RuntimeError
     assert [path.name for path in final.iterdir()] == ["new"]
     assert [path.name for path in tmp_path.iterdir()] == ["pack"]
+
+
+@pytest.mark.parametrize("writer", [whole_file, whole_folder])
+@pytest.mark.parametrize("code", [errno.ENOSPC, errno.EDQUOT])
+def test_a_full_disk_is_told_with_the_output_and_leaves_nothing(tmp_path, writer, code):
+    told = pytest.raises(UserError, match=r"table: cannot be written, as the disk is full.*; free some space")
+    with told, writer(tmp_path / "table"):
+        raise OSError(code, os.strerror(code))
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("writer", [whole_file, whole_folder])
+def test_other_errors_than_a_full_disk_are_not_taken_for_one(tmp_path, writer):
+    with pytest.raises(OSError, match="Input/output error"), writer(tmp_path / "table"):
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
 
 
 def test_a_scratch_folder_is_gone_however_the_work_ended(tmp_path):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import gzip
 import hashlib
 import io
@@ -20,7 +19,7 @@ from sspipe.data import spacenet6
 from sspipe.data.byte_progress import GIB, MIB, ByteProgress, human_bytes
 from sspipe.data.fetch import UNPACKED_SHARE
 from sspipe.errors import UserError
-from sspipe.files import whole_folder, write_json
+from sspipe.files import FULL, whole_folder, write_json
 from sspipe.log import say
 
 # The products that the pipeline reads; the others are passed over.
@@ -75,7 +74,7 @@ def unpack_archive(*, archive: Path, out: Path, manifest: Path) -> None:
         try:
             found = _unpack(archive, partial)
         except OSError as error:
-            full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+            full = error.errno in FULL
             what = "the disk is full" if full else f"unpacking {archive} failed ({error.strerror})"
             remedy = "free some space" if full else "look after the disk"
             raise UserError(f"{out.parent}: {what}; {remedy} and run again") from None

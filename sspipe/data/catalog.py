@@ -78,16 +78,15 @@ def index_tiles(
     if problems:
         raise UserError(_in_one_message(raw, problems, len(requests)))
 
-    # All tables are built before the first is written: a failure must leave nothing under a final name.
+    # All are built before the first is written, and the tables written before one is named: a failure leaves none.
     catalog = catalog_table(reports, found)
     footprints = footprint_table(reports, found.forms.sar.epsg)
     summary = summarize(catalog, footprints, reports, found)
     summary["labels"]["tiles_only_in_csv"] = only_in_csv
-    with whole_file(out_catalog) as path:
-        catalog.to_parquet(path, index=False)
-    with whole_file(out_footprints) as path:
-        footprints.to_parquet(path, index=False)
-    write_json(out_report, summary)
+    with whole_file(out_catalog) as catalog_path, whole_file(out_footprints) as footprints_path:
+        catalog.to_parquet(catalog_path, index=False)
+        footprints.to_parquet(footprints_path, index=False)
+        write_json(out_report, summary)
     _warn_of_content(summary)
     say(
         f"index_tiles: {summary['tiles']} tiles of {summary['strips']} strips, {summary['buildings']} footprints "

@@ -7,7 +7,6 @@ order of writing to disk needs to be kept: whatever a kill or a power failure le
 
 from __future__ import annotations
 
-import errno
 import fcntl
 import json
 import os
@@ -22,9 +21,8 @@ from isal import isal_zlib
 
 from sspipe.data.remote import READ_BYTES, Remote
 from sspipe.errors import UserError
+from sspipe.files import FULL
 from sspipe.log import say, warn
-
-FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import errno
 import json
+import os
 from pathlib import Path
 
 import geopandas
@@ -46,6 +48,16 @@ def refusal(raw, **changes):
 @pytest.fixture
 def raw(tmp_path):
     return write_scene(tmp_path / "raw")
+
+
+@pytest.mark.parametrize("table", [pd.DataFrame, geopandas.GeoDataFrame])
+def test_a_disk_that_fills_up_while_the_tables_are_written_leaves_none_of_them(raw, monkeypatch, table):
+    def fill(self, path, **settings):
+        path.write_bytes(b"half of it")
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(table, "to_parquet", fill)
+    assert ".parquet: cannot be written, as the disk is full" in refusal(raw)
 
 
 def image(product, tile_id=FIRST):
