@@ -13,12 +13,13 @@ from numpy.lib import format as npy
 from sspipe import checksum
 from sspipe.errors import UserError
 from sspipe.files import read_json, read_table, whole_file
-from sspipe.log import progress, say
+from sspipe.log import counted, progress, say
 from sspipe.pack.identity import pack_digest
 from sspipe.pack.statistics import MOMENTS, VIEWS, Moments, of_image
 from sspipe.workers import in_parallel
 
 AGAIN = "delete the shard's folder and run the target `data` again"
+FILES = ("eo.npy", "masks.npy", "sar.npy", "tiles.parquet")  # of a shard, besides its manifest
 SETTINGS = ("shards", "size_px", "padded_px", "orientation", "border_px")
 
 
@@ -38,23 +39,21 @@ def measure_tiles(*, packs: list[Path], processes: int, out: Path) -> None:
         UserError: a shard is missing, incomplete, damaged, or was packed with other settings than the others.
     """
     packs = [Path(pack) for pack in packs]
-    _refuse_mixed({pack: read_json(pack) for pack in packs})
+    _refuse_mixed({pack: _read_manifest(pack) for pack in packs})
     measured = in_parallel(_measure_shard, packs, processes, "shards")
     table = pd.concat(list(progress(measured, "measure_tiles: shards", total=len(packs))), ignore_index=True)
     _refuse_twice(table)
     table["pack"] = pack_digest(packs)
     with whole_file(out) as path:
         table.to_parquet(path, index=False)
-    say(f"measure_tiles: {table['tile_id'].nunique()} tiles in {len(packs)} shards, all as their manifests say")
+    tiles = counted(table["tile_id"].nunique(), "tile")
+    say(f"measure_tiles: {tiles} in {counted(len(packs), 'shard')}, all as their manifests say")
 
 
 def _measure_shard(manifest: Path) -> pd.DataFrame:
     """The rows of one shard's tiles."""
-    about = read_json(manifest)
-    files = about.get("files")
-    if not files:
-        raise UserError(f"{manifest}: lists no files; {AGAIN}")
-    measured = {name: _read_verified(manifest.parent / name, entry) for name, entry in files.items()}
+    about = _read_manifest(manifest)
+    measured = {name: _read_verified(manifest.parent / name, entry) for name, entry in about["files"].items()}
     table = read_table(manifest.parent / "tiles.parquet", columns=["tile_id", "row"])
     counts = {len(table), *(len(measured[f"{view}.npy"]) for view in VIEWS)}
     if counts != {about["tiles"]} or table["row"].tolist() != list(range(len(table))):
@@ -70,6 +69,27 @@ def _measure_shard(manifest: Path) -> pd.DataFrame:
         for band in range(len(moments.mean))
     ]
     return pd.DataFrame(rows, columns=list(MOMENTS[:-1]))
+
+
+def _read_manifest(path: Path) -> dict[str, Any]:
+    """A shard's manifest, which says of each of its files what it must be.
+
+    Raises:
+        UserError: it is missing or damaged.
+    """
+    about = read_json(path)
+    files = about.get("files") if isinstance(about, dict) else None
+    if not isinstance(files, dict):
+        raise UserError(f"{path}: lists no files; {AGAIN}")
+    if sorted(files) != sorted(FILES):
+        raise UserError(f"{path}: lists {', '.join(sorted(files)) or 'no files'}, expected {', '.join(FILES)}; {AGAIN}")
+    wrong = [name for name, entry in files.items() if not (isinstance(entry, dict) and checksum.NAME in entry)]
+    if wrong:
+        raise UserError(f"{path}: has no {checksum.NAME} of {', '.join(wrong)}; {AGAIN}")
+    numbers = ("tiles", "shard", "shards")
+    if not all(isinstance(about.get(key), int) for key in numbers):
+        raise UserError(f"{path}: {', '.join(numbers)} are not whole numbers, all of them; {AGAIN}")
+    return about
 
 
 def _read_verified(path: Path, entry: dict[str, Any]) -> list[Moments]:
@@ -128,9 +148,9 @@ def _refuse_mixed(manifests: dict[Path, Any]) -> None:
                     f"{path}: was packed with {key} {about.get(key)}, and {first} with {expected.get(key)}; "
                     "delete the folder of the older one and run the target `data` again"
                 )
-    shards = sorted(about.get("shard", -1) for about in manifests.values())
-    if shards != list(range(expected.get("shards", len(shards)))):
-        raise UserError(f"{first} and others: shards {shards} of {expected.get('shards')}; give the manifest of each")
+    shards = sorted(about["shard"] for about in manifests.values())
+    if shards != list(range(expected["shards"])):
+        raise UserError(f"{first} and others: shards {shards} of {expected['shards']}; give the manifest of each")
 
 
 def _refuse_twice(table: pd.DataFrame) -> None:

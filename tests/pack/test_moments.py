@@ -97,10 +97,48 @@ def test_a_file_that_is_no_array_is_told(packs):
     assert f"{path}: cannot be read" in refusal(packs[0])
 
 
-def test_a_manifest_without_files_is_told(packs):
-    folder, _ = packs
-    write_json(folder / "pack" / "0" / "manifest.json", {"tiles": 2, "shard": 0, **SETTINGS})
-    assert "manifest.json: lists no files" in refusal(folder)
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        (b"", "not valid JSON"),
+        (b'{"tiles": 2, "fil', "not valid JSON"),
+        (b"\xff\xfe\0\x80", "not valid JSON"),
+        (b"[]", "lists no files"),
+        (b"null", "lists no files"),
+        (b'{"tiles": 2, "shard": 0, "shards": 2}', "lists no files"),
+        (b'{"files": ["sar.npy"]}', "lists no files"),
+    ],
+)
+def test_a_damaged_manifest_is_told(packs, content, expected):
+    path = packs[0] / "pack" / "0" / "manifest.json"
+    path.write_bytes(content)
+    message = refusal(packs[0])
+    assert message.startswith(f"{path}: ") and expected in message and "run" in message
+
+
+@pytest.mark.parametrize("name", ["sar.npy", "eo.npy", "masks.npy", "tiles.parquet"])
+@pytest.mark.parametrize("entry", [None, {}, {"bytes": 3}])
+def test_a_manifest_that_vouches_for_some_files_only_is_told(packs, name, entry):
+    shard = packs[0] / "pack" / "0"
+    files = file_entries(shard)
+    del files[name]
+    describe(shard, shard=0, files=files if entry is None else {**files, name: entry})
+    message = refusal(packs[0])
+    assert f"{shard / 'manifest.json'}: " in message and name in message
+
+
+@pytest.mark.parametrize("key", ["tiles", "shard", "shards"])
+@pytest.mark.parametrize("value", [None, "2"])
+def test_a_manifest_without_its_numbers_is_told(packs, key, value):
+    shard = packs[0] / "pack" / "0"
+    describe(shard, **{"shard": 0, key: value})
+    assert "tiles, shard, shards are not whole numbers" in refusal(packs[0])
+
+
+def test_files_beside_those_of_a_shard_are_not_read(packs):
+    shard = packs[0] / "pack" / "0"
+    describe(shard, shard=0, files={**file_entries(shard), "../../elsewhere": {"xxh3_128": ""}})
+    assert "lists ../../elsewhere, eo.npy" in refusal(packs[0])
 
 
 def test_a_table_that_does_not_fit_its_arrays_is_told(packs):
