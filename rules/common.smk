@@ -13,6 +13,7 @@ from sspipe.config import load_config
 from sspipe.data import own_data, spacenet6
 from sspipe.errors import UserError
 from sspipe.job_errors import FailureTeller
+from sspipe.operate.launching import is_launched, launch_flags
 from sspipe.operate.profile import read_profile
 from sspipe.session import Session, going_on, keep_set_resources
 from sspipe.settings_file import read_settings
@@ -83,7 +84,8 @@ def split_flags(wildcards):
     return flags
 
 
-def form_flags():
+# Texts of the user's come as functions: in a parameter's own text Snakemake takes braces for wildcards.
+def form_flags(wildcards):
     """What images and footprints must be, as flags of `gather-tiles` and `index-tiles`."""
     tiles = CONFIG.tiles
     words = [
@@ -102,9 +104,21 @@ def form_flags():
 TRANSFER = {"connections", "outage_minutes", "ca_bundle"}
 
 
-def archive_flags():
+def archive_flags(wildcards):
     """The flags of `fetch-archive` that say where the archive is and what it must be."""
     return flags_of(CONFIG.archive, exclude=TRANSFER | {"synthetic"})
+
+
+def own_files(wildcards):
+    """The files that the table of one's own tiles names."""
+    files = own_data.named_files(CONFIG.archive.path)
+    for path in files:
+        if "{" in path or "}" in path:
+            raise WorkflowError(
+                f"{CONFIG.archive.path} names {path}: braces mean wildcards to Snakemake; "
+                "rename the file or its folder, and mend the table"
+            )
+    return files
 
 
 def transfer_flags():
@@ -220,40 +234,16 @@ def running_flags():
 
 def launch_words(wildcards, resources):
     """What comes before `train`: nothing where it runs at once, the launcher and what it asks of Slurm otherwise."""
-    get = resources.get
-    if get("launcher", "local") == "local":
+    if not is_launched(resources):
         return ""
     run = f"{ROOT}/train/{RUN}".format(**wildcards)
-    # Both spellings that the executor knows: `gres: gpu:v100:4`, or `gpu: 4` with or without `gpu_model: v100`.
-    kind = f"{get('gpu_model')}:" if get("gpu_model") else ""
-    gres = get("gres") or f"gpu:{kind}{get('gpu', 1)}"
-    flags = {
-        "folder": f"{run}/slurm",
-        "queue": f"{ROOT}/slurm",
-        "partition": get("slurm_partition"),
-        "account": get("slurm_account"),
-        "gres": gres,
-        "tasks": gres.rpartition(":")[2],  # one a GPU
-        "cpus-per-task": get("cpus_per_task", 1),
-        "mem-mb": get("mem_mb"),
-        "runtime-min": get("runtime"),
-        "signal-delay-s": get("signal_delay_s"),
-        "poll-s": get("poll_s"),
-        "qos": get("qos"),
-        "constraint": get("constraint"),
-        "python": get("node_python"),
-    }
-    words = ["launch"]
-    for flag, value in flags.items():
-        if value not in (None, ""):
-            words += [f"--{flag}", str(value)]
-    for flag in ("setup", "extra"):
-        if get(f"slurm_{flag}"):
-            words += [
-                f"--{flag}",
-                *get(f"slurm_{flag}").split(";" if flag == "setup" else None),
-            ]
-    return join([*words, "--"])
+    try:
+        flags = launch_flags(resources)
+    except UserError as error:
+        raise WorkflowError(str(error)) from None
+    return join(
+        ["launch", "--folder", f"{run}/slurm", "--queue", f"{ROOT}/slurm", *flags, "--"]
+    )
 
 
 def profile_folder():

@@ -63,9 +63,13 @@ def add(stage: StageAdder) -> None:
     number(sub, "--signal-delay-s", "how long before the walltime the training is told to save, s", int)
     sub.add_argument("--qos")
     sub.add_argument("--constraint", help="features that the node must have")
-    sub.add_argument("--extra", nargs="*", default=(), help="further options of sbatch, as reservation=night")
+    # Given with `=`, as their values begin with dashes.
+    what = "a further option of sbatch, as --extra=--reservation=night; again for each"
+    sub.add_argument("--extra", action="append", default=[], help=what)
     sub.add_argument("--python", help="command that starts Python on the node; not given: the one that runs this")
-    sub.add_argument("--setup", nargs="*", default=(), help="shell lines that the job begins with")
+    sub.add_argument(
+        "--setup", action="append", default=[], help="a shell line that the job begins with; again for each"
+    )
     number(sub, "--poll-s", "between two looks at the queue, s", required=False, default=30.0)
     sub.add_argument("command", nargs="+", help="after `--`: train and its arguments")
 

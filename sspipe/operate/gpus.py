@@ -1,8 +1,10 @@
-"""GPU models by the names that sites give them in their gres, and what each is built for."""
+"""GPUs in Slurm's words: how many are asked for, and what the models that sites name there are built for."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
+from typing import Any
 
 # (name in a gres, as a pattern; compute capability): the first that fits. From NVIDIA's list of CUDA GPUs.
 _CAPABILITIES = (
@@ -28,3 +30,23 @@ def capability_of(model: str) -> tuple[int, int] | None:
         if re.search(rf"(?<![a-z0-9])(?:tesla_|nvidia_|geforce_)*(?:{pattern})", name):
             return capability
     return None
+
+
+def gpus_of(resources: Mapping[str, Any]) -> int:
+    """GPUs that a job's resources ask for, in any of the spellings: `gres: gpu:v100:4`, `gpu: 4`, `gpus: 4`."""
+    counts = [sum(parse_gres(str(resources.get("gres") or "")).values())]
+    counts += [int(text) for name in ("gpu", "gpus") if (text := str(resources.get(name))).isdigit()]
+    return max(counts)
+
+
+def parse_gres(text: str) -> dict[str, int]:
+    """GPUs of a gres text by type: `gpu:v100:4(S:0-1),nvme:1` -> {"v100": 4}; `gpu:4` -> {"": 4}."""
+    found: dict[str, int] = {}
+    for item in re.sub(r"\([^)]*\)", "", text).split(","):
+        kind, *rest = item.strip().split(":")
+        if kind != "gpu":
+            continue
+        count = int(rest[-1]) if rest and rest[-1].isdigit() else 1
+        model = rest[0] if rest and not rest[0].isdigit() else ""
+        found[model] = found.get(model, 0) + count
+    return found

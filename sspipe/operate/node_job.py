@@ -21,7 +21,8 @@ from sspipe.errors import UserError
 from sspipe.files import make_parent, read_json, write_json
 from sspipe.log import say
 from sspipe.operate import disk
-from sspipe.operate.plan import gpus_of
+from sspipe.operate.gpus import gpus_of
+from sspipe.operate.launching import extra_words, gres_of, setup_lines
 from sspipe.operate.profile import Profile
 from sspipe.operate.site import ask
 from sspipe.operate.text import gigabytes
@@ -73,13 +74,9 @@ def submission(profile: Profile, log: Path, name: str) -> list[str]:
     for flag, resource in (("partition", "slurm_partition"), ("account", "slurm_account"), ("qos", "qos")):
         if resources.get(resource):
             words.append(f"--{flag}={resources[resource]}")
-    if resources.get("gres"):
-        words.append(f"--gres={resources['gres']}")
-    elif gpus_of(resources):
-        model = f"{resources['gpu_model']}:" if "gpu_model" in resources else ""
-        words.append(f"--gres=gpu:{model}{gpus_of(resources)}")
-    if resources.get("slurm_extra"):
-        words += shlex.split(str(resources["slurm_extra"]))
+    if gres := gres_of(resources):
+        words.append(f"--gres={gres}")
+    words += extra_words(resources)
     return words
 
 
@@ -192,9 +189,8 @@ def script(resources: Mapping[str, Any], command: Sequence[str]) -> str:
         resources: of the rule `train`.
         command: arguments of that Python.
     """
-    setup = [line.strip() for line in str(resources.get("slurm_setup") or "").split(";") if line.strip()]
     python = node_python(resources.get("node_python"), sys.executable, os.environ)
-    return "; ".join([*setup, f"{python} {shlex.join(command)}"])
+    return "; ".join([*setup_lines(resources), f"{python} {shlex.join(command)}"])
 
 
 def _submit(words: list[str], wrapped: str) -> str:

@@ -17,6 +17,7 @@ from sspipe.config import Config
 from sspipe.files import read_json
 from sspipe.operate import disk, work
 from sspipe.operate.dry_run import PlannedJob, dry_run, jobs_per_rule
+from sspipe.operate.gpus import gpus_of
 from sspipe.operate.profile import Profile, minutes, read_config, read_profile, with_options
 from sspipe.operate.text import columns, gigabytes, hours
 
@@ -144,15 +145,6 @@ def makespan(durations: Sequence[float], slots: int) -> float:
     for duration in durations:
         heapq.heapreplace(ends, ends[0] + duration)
     return max(ends)
-
-
-def gpus_of(resources: Mapping[str, Any]) -> int:
-    """GPUs that a job's resources ask for, in any of the spellings: `gres: gpu:v100:4`, `gpu: 4`, `gpus: 4`."""
-    counts = [
-        int(match[1]) for match in [re.fullmatch(r"gpu(?::[^:]+)?:(\d+)", str(resources.get("gres", "")))] if match
-    ]
-    counts += [_whole(resources.get(name)) or 0 for name in ("gpu", "gpus")]
-    return max(counts)
 
 
 def render(made: Mapping[str, Any]) -> str:

@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from sspipe.errors import UserError
+from sspipe.operate.gpus import parse_gres
 from sspipe.slurm import SlurmAwayError, call
 
 _SINFO = "%R|%N|%G|%c|%m|%T"
@@ -117,19 +118,6 @@ def parse_partitions(shown: str, nodes: str) -> tuple[dict[str, Partition], str 
             usable_nodes=sum(not any(word in row[5].lower() for word in _UNUSABLE) for row in mine),
         )
     return partitions, default
-
-
-def parse_gres(text: str) -> dict[str, int]:
-    """GPUs of a gres text by type: `gpu:v100:4(S:0-1),nvme:1` -> {"v100": 4}; `gpu:4` -> {"": 4}."""
-    found: dict[str, int] = {}
-    for item in re.sub(r"\([^)]*\)", "", text).split(","):
-        kind, *rest = item.strip().split(":")
-        if kind != "gpu":
-            continue
-        count = int(rest[-1]) if rest and rest[-1].isdigit() else 1
-        model = rest[0] if rest and not rest[0].isdigit() else ""
-        found[model] = found.get(model, 0) + count
-    return found
 
 
 def parse_accounts(text: str) -> tuple[str, ...]:

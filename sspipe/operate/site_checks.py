@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
-from sspipe.operate.gpus import capability_of
-from sspipe.operate.plan import gpus_of
+from sspipe.operate.gpus import capability_of, gpus_of, parse_gres
 from sspipe.operate.profile import Profile, mebibytes, minutes
-from sspipe.operate.site import Partition, Site, parse_gres
+from sspipe.operate.site import Partition, Site
 from sspipe.validation import nearest
 
 # submitit takes a stop for a timeout only if the job ran for about its limit by then; see `signal_problems`.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import socket
+import subprocess
 import sys
 import time
 from collections.abc import Sequence
@@ -99,8 +100,15 @@ def _after_a_stop(number: int, rank: int, requeue: Any) -> None:
     """The training is saved: what now depends on who asked."""
     if number == signal.SIGUSR2 and callable(requeue):
         if rank == 0:
-            requeue(number, None)  # submitit's handler: has Slurm queue the job again, and exits
-        time.sleep(_PATIENCE_AFTER_TERM_S)  # Slurm ends the others with it
+            try:
+                requeue(number, None)  # submitit's handler: has Slurm queue the job again, and exits
+            except (OSError, subprocess.SubprocessError) as problem:
+                # An image without Slurm's programs, or a controller that is away.
+                print(
+                    f"this job cannot queue itself again ({problem}); its launcher does, once it has ended", flush=True
+                )
+        while True:  # Slurm ends them all: with the requeue, or at the time limit that the warning was of
+            time.sleep(_PATIENCE_AFTER_TERM_S)
     # Preempted, cancelled, requeued or out of time without a warning: Slurm's next signal ends it.
     print(f"saved after {signal.Signals(number).name}; waiting for Slurm to end or requeue this job", flush=True)
     time.sleep(_PATIENCE_AFTER_TERM_S)

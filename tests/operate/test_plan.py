@@ -9,7 +9,8 @@ import yaml
 from sspipe.config import load_config
 from sspipe.operate import disk, work
 from sspipe.operate.dry_run import PlannedJob, jobs_per_rule, parse_dry_run
-from sspipe.operate.plan import concurrency, gpus_of, make_plan, makespan, render
+from sspipe.operate.gpus import gpus_of
+from sspipe.operate.plan import concurrency, make_plan, makespan, render
 from sspipe.operate.profile import Profile
 from sspipe.variants import Model, Variant
 

@@ -8,10 +8,10 @@ import pytest
 from sspipe.config import load_config
 from sspipe.operate import preflight as stage
 from sspipe.operate import site_checks
-from sspipe.operate.gpus import capability_of
+from sspipe.operate.gpus import capability_of, parse_gres
 from sspipe.operate.node_job import check_node, no_network, script, submission
 from sspipe.operate.profile import Profile
-from sspipe.operate.site import Site, ask_site, parse_accounts, parse_gres, parse_partitions, slurm_minutes
+from sspipe.operate.site import Site, ask_site, parse_accounts, parse_partitions, slurm_minutes
 from tests.operate.test_plan import SETTINGS
 
 # Slurm 22.05, shortened.
