@@ -80,7 +80,7 @@ class Training:
         self.ranks = ranks or Ranks(Place(), device_of(Place()))
         self.device = self.ranks.device
         self.precision = choose_precision(options.precision, device_facts(self.device))
-        refuse_impossible(variant, self.ranks, options.micro_batch_size)
+        refuse_impossible(variant, self.ranks, options.micro_batch_size, len(train_tiles))
         self._stop = stop or StopRequest()
         self._keeper = Keeper(checkpoints, identity or {}, options.checkpoint_minutes, self.ranks)
         self._events_folder = events

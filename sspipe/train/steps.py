@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
 from typing import Any, cast
 
 import torch
@@ -80,16 +82,22 @@ class Stepper:
         images = batch.share.stop - batch.share.start
         passes = self._passes(len(batch.samples))
         losses = []
+        # Ranks average their gradients, so each image counts as many times as there are ranks.
+        weight = self._ranks.count / len(batch.samples) if images else 0.0
+        if not images:
+            batch = _blank(batch)
         for number in range(passes):
-            with self._exchanging(number == passes - 1):
-                losses_B3 = self._losses(batch, share_of(images, number, passes))
-                # Ranks average their gradients, so each counts as many times as there are ranks.
-                mean = losses_B3[:, 0].sum() * (self._ranks.count / len(batch.samples))
-                self._scaler.scale(mean).backward()
+            last = number == passes - 1
+            part = share_of(max(1, images), number, passes)
+            if part.start == part.stop and not last:
+                continue
+            with self._exchanging(last):
+                losses_B3 = self._losses(batch, part)
+                self._scaler.scale(losses_B3[:, 0].sum() * weight).backward()
             losses.append(losses_B3.detach())
         self._scaler.step(self._optimizer)  # leaves the step out where a scaled gradient overflowed, on the device
         self._scaler.update()
-        return torch.cat(losses)
+        return torch.cat(losses)[:images]
 
     def all_finite(self) -> bool:
         """Whether all weights and the optimiser's moments are finite; waits for the device."""
@@ -112,7 +120,7 @@ class Stepper:
             self._scaler.load_state_dict(state["scaler"])
 
     def _passes(self, count: int) -> int:
-        """Forward passes of a step: as many on every rank, as batch norm and gradients meet in each."""
+        """Forward passes of a step: as many on every rank, though one with fewer images leaves some out."""
         largest = -(-count // self._ranks.count)
         return 1 if self._micro_batch_size is None else -(-largest // self._micro_batch_size)
 
@@ -135,8 +143,27 @@ class Stepper:
         return torch.stack(parts, dim=1)
 
 
-def refuse_impossible(variant: Variant, ranks: Ranks, micro_batch_size: int | None) -> None:
+def _blank(batch: Batch) -> Batch:
+    """For a rank without an image: one that is all no-data, whose loss is to count nothing.
+
+    The other ranks wait for its gradients. Not every kernel that torch has for GPUs takes a batch of none; the one that
+    upsamples channels-last images does not.
+    """
+
+    def one(given: Mapping[Any, Tensor]) -> dict[Any, Tensor]:
+        return {name: tensor.new_zeros([size or 1 for size in tensor.shape]) for name, tensor in given.items()}
+
+    return replace(batch, share=slice(0, 1), arrays=one(batch.arrays), draws=one(batch.draws))
+
+
+def refuse_impossible(variant: Variant, ranks: Ranks, micro_batch_size: int | None, tiles: int) -> None:
     """Refuses ways of sharing batches under which the result would be another.
+
+    Args:
+        variant: that is trained.
+        ranks: that share each batch.
+        micro_batch_size: of the settings.
+        tiles: of an epoch.
 
     Raises:
         UserError: says which settings do not go together.
@@ -152,6 +179,13 @@ def refuse_impossible(variant: Variant, ranks: Ranks, micro_batch_size: int | No
         raise UserError(
             f"model.norm is batch, whose statistics are the whole batch's, and torch can take them over {ranks.count} "
             "ranks on GPUs only; set training.ranks to 1, or model.norm to none"
+        )
+    left = tiles % variant.batch_size
+    if 0 < left < ranks.count:
+        raise UserError(
+            f"model.norm is batch, and of {tiles} training tiles the last batch of an epoch ({left} of batch_size "
+            f"{variant.batch_size}) leaves some of the {ranks.count} ranks without an image to take statistics of; set "
+            f"training.ranks to {left}, or model.norm to none"
         )
     share = -(-variant.batch_size // ranks.count)
     if micro_batch_size is not None and micro_batch_size < share:

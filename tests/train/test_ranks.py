@@ -91,13 +91,17 @@ def test_what_cannot_be_shared_exactly_is_refused():
     plain = Variant.model_validate({"model": {"kind": "unet16"}, "stages": stages, "batch_size": 3})
     cpu, gpu = torch.device("cpu"), torch.device("cuda", 0)
     with pytest.raises(UserError, match="4 ranks cannot share a batch of 3"):
-        refuse_impossible(plain, Ranks(Place(0, 4), cpu), None)
+        refuse_impossible(plain, Ranks(Place(0, 4), cpu), None, 16)
     with pytest.raises(UserError, match=r"model\.norm is batch.*on GPUs only"):
-        refuse_impossible(batch_norm, Ranks(Place(0, 2), cpu), None)
+        refuse_impossible(batch_norm, Ranks(Place(0, 2), cpu), None, 16)
     with pytest.raises(UserError, match=r"micro_batch_size \(2\) cuts a rank's share of 4"):
-        refuse_impossible(batch_norm, Ranks(Place(0, 2), gpu), 2)
-    refuse_impossible(batch_norm, Ranks(Place(0, 2), gpu), 4)
-    refuse_impossible(plain, Ranks(Place(0, 2), cpu), 1)
+        refuse_impossible(batch_norm, Ranks(Place(0, 2), gpu), 2, 16)
+    refuse_impossible(batch_norm, Ranks(Place(0, 2), gpu), 4, 16)
+    # The paper's random split: 2177 tiles in batches of 8 leave one, and three of four GPUs none.
+    with pytest.raises(UserError, match=r"of 2177 training tiles .*1 of batch_size 8.*training\.ranks to 1"):
+        refuse_impossible(batch_norm, Ranks(Place(0, 4), gpu), None, 2177)
+    refuse_impossible(batch_norm, Ranks(Place(0, 4), gpu), None, 2180)
+    refuse_impossible(plain, Ranks(Place(0, 2), cpu), 1, 16)
 
 
 def test_a_rank_is_known_by_the_usual_variables_and_half_of_them_is_an_error(monkeypatch):

@@ -75,6 +75,26 @@ def test_a_micro_batch_size_changes_a_run_by_rounding_alone(packed):
     assert parts.validation_loss == pytest.approx(whole.validation_loss, rel=1e-4)
 
 
+def test_a_rank_without_an_image_gives_gradients_of_0_and_no_layer_a_batch_of_none(packed):
+    """Several of torch's kernels for GPUs cannot be launched for nothing."""
+    network, one = stepper(packed, RANDOM)
+    before = {name: value.clone() for name, value in network.state_dict().items()}
+    seen = []
+    for module in network.modules():
+        module.register_forward_hook(lambda module, given, out: seen.extend(map(len, given)))
+    batch = first_batch(packed, 3)
+    none = {name: array[:0] for name, array in batch.arrays.items()}
+    losses = one.step(
+        Batch(
+            0, batch.samples, slice(1, 1), none, {"flips": batch.draws["flips"][:0], "psi": batch.draws["psi"][:, :0]}
+        )
+    )
+    assert losses.shape == (0, 3)
+    assert min(seen) > 0
+    assert all(not parameter.grad.any() for parameter in network.parameters())
+    assert all(torch.equal(before[name], value) for name, value in network.state_dict().items())
+
+
 def test_both_views_go_through_the_shared_part_as_one_batch(packed):
     network, one = stepper(packed, RANDOM)
     seen = []
