@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.lib.format import dtype_to_descr, write_array_header_1_0
 from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.torch import load_file
@@ -87,17 +88,25 @@ def predict_tiles(
     if blind:
         warn(f"{name}: {blind} of them have no EO image: the network sees no-data there, and is scored all the same")
 
-    with whole_file(out) as partial:
-        shape = (len(tiles), 2, tiles.size_px, tiles.size_px)
-        probabilities = np.lib.format.open_memmap(partial, mode="w+", dtype=np.float16, shape=shape)
-        with BatchLoader(tiles, (view,), device=device, batch_size=batch_size, workers=workers) as loader:
-            batches = progress(
-                loader.epoch(range(len(tiles)), no_draws), f"{name}: batches predicted", loader.steps(len(tiles))
-            )
-            for sample, tile in _predicted(batches, network, standardise, view, chosen, tiles.size_px):
-                probabilities[sample] = orient(tile, tiles.orientation(sample), tiles.orientation_rule)
-        probabilities.flush()
-        del probabilities
+    # Written tile after tile and not through a memory map, in which a full disk ends the process without a word.
+    with (
+        whole_file(out) as partial,
+        partial.open("wb") as file,
+        BatchLoader(tiles, (view,), device=device, batch_size=batch_size, workers=workers) as loader,
+    ):
+        write_array_header_1_0(
+            file,
+            {
+                "descr": dtype_to_descr(np.dtype(np.float16)),
+                "fortran_order": False,
+                "shape": (len(tiles), 2, tiles.size_px, tiles.size_px),
+            },
+        )
+        batches = progress(
+            loader.epoch(range(len(tiles)), no_draws), f"{name}: batches predicted", loader.steps(len(tiles))
+        )
+        for sample, tile in _predicted(batches, network, standardise, view, chosen, tiles.size_px):
+            file.write(orient(tile, tiles.orientation(sample), tiles.orientation_rule).tobytes())
     write_json(
         out.with_suffix(".json"),
         {

@@ -1,5 +1,9 @@
 """Inference: SAR alone, each tile back in its own grid."""
 
+import multiprocessing
+import os
+import subprocess
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -101,6 +105,34 @@ def test_probabilities_are_those_of_the_network_on_the_whole_tile(trained, packe
             expected = torch.sigmoid(network({"sar": image[None]})["sar"])[0, :, :SIZE, :SIZE].numpy()
         turned = tiles.orientation(sample) == 1
         assert np.allclose(found, expected[:, ::-1, ::-1] if turned else expected, atol=1e-3)
+
+
+def test_a_full_disk_is_told_and_nothing_is_left(trained, packed, tmp_path):
+    """In a process of its own: what is written through a memory map meets a full disk as SIGBUS."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    if os.geteuid() != 0:
+        pytest.skip("mounting a small file system needs root")
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=16k", "tmpfs", disk], capture_output=True, text=True)
+    if mounted.returncode:
+        pytest.skip(f"a small file system cannot be mounted here ({mounted.stderr.strip()})")
+    try:
+        process = multiprocessing.get_context("spawn").Process(
+            target=_told, args=(trained, packed, disk / "p.npy", tmp_path / "told")
+        )
+        process.start()
+        process.join()
+        assert process.exitcode == 0
+        assert "p.npy" in (tmp_path / "told").read_text()
+        assert list(disk.iterdir()) == []
+    finally:
+        subprocess.run(["umount", "--lazy", disk], check=True)
+
+
+def _told(trained, packed, out, told):
+    with pytest.raises(UserError) as error:
+        predicted(trained, packed, out=out)
+    told.write_text(str(error.value))
 
 
 def test_a_precision_that_the_device_lacks_is_refused_before_anything_is_read(trained, packed):
