@@ -20,7 +20,7 @@ from sspipe.data.byte_progress import GIB, MIB, ByteProgress, human_bytes
 from sspipe.data.fetch import UNPACKED_SHARE
 from sspipe.errors import UserError
 from sspipe.files import FULL, whole_folder, write_json
-from sspipe.log import say
+from sspipe.log import counted, say
 
 # The products that the pipeline reads; the others are passed over.
 WANTED = (
@@ -88,9 +88,11 @@ def unpack_archive(*, archive: Path, out: Path, manifest: Path) -> None:
     kept = sum(entry["bytes"] for entry in found["products"].values())
     members = sum(entry["members"] for entry in found["products"].values())
     passed = sum(entry["members"] for entry in found["skipped"].values())
-    say(f"unpack_archive: {members} members, {human_bytes(kept)}; passed over {passed} of products not in use")
+    unpacked = f"{counted(members, 'member')}, {human_bytes(kept)}"
+    say(f"unpack_archive: {unpacked}; passed over {passed} of products not in use")
     if found["unknown"]["members"]:
-        say(f"unpack_archive: ignored {found['unknown']['members']} members of unknown name; {manifest} lists some")
+        unknown = counted(found["unknown"]["members"], "member")
+        say(f"unpack_archive: ignored {unknown} of unknown name; {manifest} lists some")
 
 
 def _unpack(archive: Path, folder: Path) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from sspipe.data.spacenet_csv import read_spacenet_csv
 from sspipe.data.summary import summarize
 from sspipe.errors import UserError
 from sspipe.files import whole_file, write_json
-from sspipe.log import progress, say, warn
+from sspipe.log import counted, progress, say, warn
 from sspipe.workers import in_parallel
 
 LISTED_PROBLEMS = 10
@@ -88,11 +88,15 @@ def index_tiles(
         footprints.to_parquet(footprints_path, index=False)
         write_json(out_report, summary)
     _warn_of_content(summary)
-    say(
-        f"index_tiles: {summary['tiles']} tiles of {summary['strips']} strips, {summary['buildings']} footprints "
-        f"({summary['footprints']['repaired']} repaired, {summary['footprints']['skipped']} skipped), "
-        f"{summary['no_data_fraction']:.1%} no-data"
+    found_in_all = ", ".join(
+        [
+            f"{counted(summary['tiles'], 'tile')} of {counted(summary['strips'], 'strip')}",
+            f"{counted(summary['buildings'], 'footprint')} ({summary['footprints']['repaired']} repaired, "
+            f"{summary['footprints']['skipped']} skipped)",
+            f"{summary['no_data_fraction']:.1%} no-data",
+        ]
     )
+    say(f"index_tiles: {found_in_all}")
 
 
 def catalog_table(reports: list[TileReport], layout: Layout) -> pd.DataFrame:
@@ -186,8 +190,7 @@ def _in_one_message(raw: Path, problems: list[Problem], tiles: int) -> str:
     lines = [f"  {problem}" for problem in problems[:LISTED_PROBLEMS]]
     if len(problems) > LISTED_PROBLEMS:
         lines.append(f"  ... and {len(problems) - LISTED_PROBLEMS} more")
-    many = "1 problem" if len(problems) == 1 else f"{len(problems)} problems"
-    return f"{raw}: {many} in {tiles} tiles:\n" + "\n".join(lines)
+    return f"{raw}: {counted(len(problems), 'problem')} in {counted(tiles, 'tile')}:\n" + "\n".join(lines)
 
 
 def _warn_of_names(inventory: Inventory, only_in_csv: list[str]) -> None:
@@ -226,8 +229,8 @@ def _warn_of_content(summary: dict[str, Any]) -> None:
     if labels["tiles_that_differ"]:
         tiles = [row["tile_id"] for row in labels["tiles_that_differ"]]
         warn(
-            f"index_tiles: label files and the truth's CSV differ ({labels['geojson_alone']} footprints and "
-            f"{labels['csv_alone']} polygons alone, {labels['moved']} moved by up to "
+            f"index_tiles: label files and the truth's CSV differ ({counted(labels['geojson_alone'], 'footprint')} and "
+            f"{counted(labels['csv_alone'], 'polygon')} alone, {labels['moved']} moved by up to "
             f"{labels['worst_distance_px'] or 0:.2f} px) in tiles: {_some(tiles)}"
         )
 

@@ -27,7 +27,7 @@ from sspipe.data.own_table import read_own_table, refuse
 from sspipe.data.spacenet_csv import HEIGHT, IMAGE, NUMBERS, WKT
 from sspipe.errors import UserError
 from sspipe.files import whole_folder, write_json
-from sspipe.log import progress, say
+from sspipe.log import counted, progress, say
 
 Corner = tuple[float, float]
 
@@ -67,7 +67,8 @@ def gather_tiles(
         UserError: says what is wrong with the table or the first files, with the lines, and what to do.
     """
     tiles = read_own_table(table)
-    say(f"gather_tiles: {len(tiles)} tiles, {sum(tile.eo is None for tile in tiles)} of them without an EO image")
+    without = sum(tile.eo is None for tile in tiles)
+    say(f"gather_tiles: {counted(len(tiles), 'tile')}, {without} of them without an EO image")
     _refuse_unit(epsg)
     forms = own_forms(Settings(size_px, pixel_m, 0, epsg, sar_bands, eo_bands, sar_range, eo_range))
     corners = _corners(table, tiles, forms)
@@ -80,7 +81,8 @@ def gather_tiles(
         _truth(tiles, cuts, corners, pixel_m).to_csv(folder / own_data.TRUTH_FILE, index=False)
         _write_tiles(folder / own_data.TILES_FILE, tiles)
     write_json(manifest, _manifest(table, tiles))
-    say(f"gather_tiles: {sum(map(len, cuts.values()))} footprints in {len(tiles)} tiles")
+    footprints = counted(sum(map(len, cuts.values())), "footprint")
+    say(f"gather_tiles: {footprints} in {counted(len(tiles), 'tile')}")
 
 
 def _refuse_unit(epsg: int) -> None:

@@ -9,6 +9,7 @@ from typing import NamedTuple
 from sspipe.data import spacenet6
 from sspipe.data.inspection import FETCH_AGAIN, Problem
 from sspipe.errors import UserError
+from sspipe.log import counted
 
 LISTED_TILES = 10
 NO_SAR = "no SAR image"
@@ -97,7 +98,10 @@ def refuse_too_many_left_out(raw: Path, inventory: Inventory, max_left_out: floa
     lines = [f"  {each.tile_id}: {', '.join(each.reasons)}" for each in inventory.left_out[:LISTED_TILES]]
     if count > LISTED_TILES:
         lines.append(f"  ... and {count - LISTED_TILES} more")
-    lines += [f"{reason} ({many} tiles): {REMEDIES[reason]}" for reason, many in reasons_of(inventory.left_out).items()]
+    lines += [
+        f"{reason} ({counted(many, 'tile')}): {REMEDIES[reason]}"
+        for reason, many in reasons_of(inventory.left_out).items()
+    ]
     if inventory.tiles:
         lines.append("or, to go on without these tiles, raise tiles.max_left_out")
     raise UserError(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import gzip
+import re
 import zlib
 from collections import Counter
 from collections.abc import Iterator
@@ -61,8 +62,8 @@ def _wrong_numbers(table: pd.DataFrame, lines: list[str]) -> list[str]:
     for name, numbers in table.items():
         wrong = ~np.isfinite(numbers) | ((numbers <= 0) & (name not in ORIGIN))
         what = "a number" if name in ORIGIN else "a number above 0"
-        problems += [f"{lines[at]}: {name} is not {what}" for at in np.flatnonzero(wrong)]
-    return problems
+        problems += [(at, f"{lines[at]}: {name} is not {what}") for at in np.flatnonzero(wrong)]
+    return [text for _, text in sorted(problems, key=lambda problem: problem[0])]
 
 
 def _wrong_ids(names: pd.Series, lines: list[str]) -> list[str]:
@@ -85,6 +86,11 @@ def _read_csv(path: Path) -> tuple[pd.DataFrame, list[str]]:
         with _opened(path) as handle:
             reader = csv.reader(handle, strict=True)
             head = [name.strip() for name in next(reader, [])]
+            if len(head) == 1 and re.search("[;\t]", head[0]):
+                raise UserError(
+                    f"{path}: line 1: cells are not separated by commas; save it as CSV with commas, and with a point "
+                    "in its numbers"
+                )
             for row in reader:
                 if not any(row):
                     continue

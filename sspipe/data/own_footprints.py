@@ -17,6 +17,7 @@ from shapely.geometry import mapping
 
 from sspipe.data.footprints import mended
 from sspipe.errors import UserError
+from sspipe.log import counted
 
 # What a footprint may say of itself, whatever the case of the attribute's name; SpaceNet's names first.
 _ID_NAMES = ("building_id",)
@@ -171,7 +172,7 @@ def _outside(path: Path, geometry: np.ndarray, places: Sequence[Place]) -> str:
     tiles = shapely.total_bounds([place.box for place in places])
     lines = ", ".join(str(place.line) for place in places[:5]) + (", ..." if len(places) > 5 else "")
     return (
-        f"{path} (line {lines}): all of its {len(geometry)} footprints lie outside the tile"
+        f"{path} (line {lines}): {counted(len(geometry), 'footprint')}, all outside the tile"
         f"{'s that name it' if len(places) > 1 else ''}: they are at {west:.0f} to {east:.0f}, {south:.0f} to "
         f"{north:.0f}, and the ground of the tile{'s' if len(places) > 1 else ''} is {tiles[0]:.0f} to {tiles[2]:.0f}, "
         f"{tiles[1]:.0f} to {tiles[3]:.0f}; name the right file, or correct the CRS that it says it is in"

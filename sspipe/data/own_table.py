@@ -9,6 +9,7 @@ from pathlib import Path
 
 from sspipe.data.own_data import COLUMNS, OwnTile, rows
 from sspipe.errors import UserError
+from sspipe.log import counted
 from sspipe.validation import nearest
 
 LISTED = 10
@@ -58,9 +59,8 @@ def read_own_table(table: Path) -> list[OwnTile]:
 def refuse(table: Path, problems: list[str]) -> None:
     """Raises UserError if there are problems: the first of them, and how many there are."""
     if problems:
-        many = "1 problem" if len(problems) == 1 else f"{len(problems)} problems"
         more = [f"... and {len(problems) - LISTED} more"] if len(problems) > LISTED else []
-        raise UserError(f"{table}: {many}:\n  " + "\n  ".join([*problems[:LISTED], *more]))
+        raise UserError(f"{table}: {counted(len(problems), 'problem')}:\n  " + "\n  ".join([*problems[:LISTED], *more]))
 
 
 def _refuse_header(table: Path, header: list[str]) -> None:

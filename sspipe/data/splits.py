@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from sspipe.data.leakage import HEADLINE, audit
 from sspipe.errors import UserError
 from sspipe.files import read_table, whole_file, write_json
-from sspipe.log import say
+from sspipe.log import counted, say
 
 SUBSETS = ("train", "validation", "test", "guard", "validation_guard")
 NEEDED = ("train", "validation", "test")
@@ -212,11 +212,12 @@ def refuse_empty(what: str, tiles: pd.DataFrame, rule: Rule, named: Callable[[st
     none_left = f"{what}: no tiles are left for {' and '.join(empty)}"
     if rule.kind == "random":
         raise UserError(
-            f"{none_left}: {len(tiles)} tiles are too few for its fractions; "
+            f"{none_left}: {counted(len(tiles), 'tile')} {'is' if len(tiles) == 1 else 'are'} too few for its "
+            "fractions; "
             f"change {named('test_fraction')} or {named('validation_fraction')}, or take more tiles"
         )
     edges = tiles["easting_m"]
-    span = f"the west edges of the {len(tiles)} tiles lie between eastings {edges.min():.3f} and {edges.max():.3f} m"
+    span = f"west edges of {counted(len(tiles), 'tile')} lie between eastings {edges.min():.3f} and {edges.max():.3f} m"
     if rule.kind == "baseline_x":
         west, east = rule.edges_m or BASELINE_EDGES_M
         raise UserError(

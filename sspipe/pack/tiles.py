@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from sspipe.errors import UserError
 from sspipe.files import read_table, whole_folder, write_json
-from sspipe.log import progress, say
+from sspipe.log import counted, progress, say
 from sspipe.pack.arrays import ArrayWriter, file_entry
 from sspipe.pack.halves import sar_to_float16
 from sspipe.pack.images import DECODING, read_image
@@ -101,7 +101,7 @@ def pack_tiles(
             "border_px": border_px,
         }
         write_json(folder / "manifest.json", manifest)
-    say(f"pack_tiles: shard {shard} of {shards}, {len(mine)} tiles")
+    say(f"pack_tiles: shard {shard} of {shards}, {counted(len(mine), 'tile')}")
 
 
 def rows_of_shard(tiles: int, shard: int, shards: int) -> slice:

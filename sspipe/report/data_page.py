@@ -12,7 +12,7 @@ import shapely
 
 from sspipe.errors import UserError
 from sspipe.files import read_json, read_table
-from sspipe.log import say
+from sspipe.log import counted, say
 from sspipe.report import data_figures, data_tables, wording
 from sspipe.report.credit import credit
 from sspipe.report.drawing import Drawing, drawing
@@ -100,9 +100,15 @@ def describe_tiles(
         "label_facts": _label_facts(data["labels"]),
         "drawings": _drawings(tiles, strips, buildings, data, min_area_m2, spacenet6),
     }
-    filters = {"percent": wording.percent, "number": wording.number, "brief": _brief, "listed": wording.listed}
+    filters = {
+        "percent": wording.percent,
+        "number": wording.number,
+        "brief": _brief,
+        "counted": counted,
+        "listed": wording.listed,
+    }
     size = write_page("catalog.html.jinja", context, filters, out)
-    say(f"data report of {len(tiles)} tiles: {out} ({size / 1e6:.1f} MB)")
+    say(f"data report of {counted(len(tiles), 'tile')}: {out} ({size / 1e6:.1f} MB)")
 
 
 def _drawings(
@@ -119,8 +125,8 @@ def _drawings(
         "strips": drawing(
             "strips",
             functools.partial(data_figures.strip_map_figure, strips),
-            f"Map of the outlines of {len(strips)} strips, one panel for each orientation"
-            + (", coloured by the day they were flown." if strips["date"].any() else "."),
+            f"Map of the outlines of {counted(len(strips), 'strip')}, one panel for each orientation"
+            + (", coloured by the day of flight." if strips["date"].any() else "."),
             "Outlines of the strips: the union of each strip's tiles. Kilometres from the south-western corner, "
             f"EPSG:{tiles['epsg'].iloc[0]}.",
             "catalog.parquet",
@@ -185,19 +191,20 @@ def _facts(tiles: pd.DataFrame, strips: pd.DataFrame, data: Mapping[str, Any]) -
     strips_north, strips_south = (data["strip_orientation"][key] for key in ("0", "1"))
     ground = shapely.area(shapely.union_all(strips["outline"].to_numpy())) / 1e6
     crs = f"EPSG:{tiles['epsg'].iloc[0]}"
+    empty = counted(int((tiles["building_count"] == 0).sum()), "tile has none", "tiles have none")
     size, pixel = int(tiles["size_px"].iloc[0]), float(tiles["pixel_m"].iloc[0])
     return [
         ("Tiles in use", f"{len(tiles):,}, each {size} × {size} px of {pixel:g} m ({size * pixel:g} m to a side)"),
         ("Left out", f"{data['left_out']['count']:,} ({wording.percent(data['left_out']['share'])} of all tiles)"),
         ("Strips", f"{len(strips):,}" + (f", flown on {wording.listed(days, most=6)}" if days else "")),
-        ("From the north", f"{north:,} tiles of {strips_north:,} strips (orientation 0)"),
-        ("From the south", f"{south:,} tiles of {strips_south:,} strips (orientation 1)"),
+        ("From the north", f"{counted(north, 'tile')} of {counted(strips_north, 'strip')} (orientation 0)"),
+        ("From the south", f"{counted(south, 'tile')} of {counted(strips_south, 'strip')} (orientation 1)"),
         ("Ground", f"{ground:.3g} km² under {len(tiles) * (size * pixel) ** 2 / 1e6:.3g} km² of tiles, {crs}"),
         ("No-data", f"{wording.percent(data['no_data_fraction'])} of the SAR pixels on average"),
         (
             "Buildings",
-            f"{data['buildings']:,} footprints in tiles, of {data['distinct_buildings']:,} buildings (by Building_ID); "
-            f"{int((tiles['building_count'] == 0).sum()):,} tiles have none",
+            f"{counted(data['buildings'], 'footprint')} in tiles, of {counted(data['distinct_buildings'], 'building')} "
+            f"(by Building_ID); {empty}",
         ),
     ]
 
@@ -214,13 +221,17 @@ def _building_facts(
             f"{footprints['skipped']:,} skipped",
         ),
         ("Small", f"{wording.percent(small)} are below {min_area_m2:g} m² in their tile, and are not scored"),
-        ("Cut", f"{areas['truncated']:,} are cut by their tile's edge"),
-        ("Height", f"unknown for {int(buildings['height_m'].isna().sum()):,} footprints"),
+        ("Cut", counted(areas["truncated"], "is cut by its tile's edge", "are cut by their tiles' edges")),
+        ("Height", f"unknown for {counted(int(buildings['height_m'].isna().sum()), 'footprint')}"),
     ]
     if spacenet6:
+        whole, verb = (
+            counted(areas["compared"], "whole footprint"),
+            "differs" if areas["disagreeing"] == 1 else "differ",
+        )
         differing = (
-            f"{areas['disagreeing']:,} of {areas['compared']:,} whole footprints differ from SpaceNet's own area "
-            f"(origarea) by more than {wording.percent(areas['tolerance'])}"
+            f"{areas['disagreeing']:,} of {whole} {verb} from SpaceNet's own area (origarea) by more than "
+            f"{wording.percent(areas['tolerance'])}"
             + (f"; the worst by {wording.percent(areas['worst'])}" if areas["worst"] is not None else "")
         )
         facts.insert(-1, ("Area", differing))
@@ -232,11 +243,11 @@ def _label_facts(labels: Mapping[str, Any]) -> list[tuple[str, str]]:
         return f"{len(names):,}" + (f": {wording.listed(names)}" if names else "")
 
     return [
-        ("Polygons in the CSV", f"{labels['csv_polygons']:,}, of which {labels['csv_invalid']:,} are invalid"),
+        ("Polygons in the CSV", f"{labels['csv_polygons']:,}, {labels['csv_invalid']:,} of them invalid"),
         (
             "Same building",
-            f"{labels['matched']:,} are in both (IoU above 0.5), {labels['moved']:,} of them farther apart than "
-            f"{labels['tolerance_px']:g} px somewhere",
+            f"{counted(labels['matched'], 'is', 'are')} in both (IoU above 0.5), {labels['moved']:,} of them farther "
+            f"apart than {labels['tolerance_px']:g} px somewhere",
         ),
         ("Alone", f"{labels['csv_alone']:,} in the CSV alone, {labels['geojson_alone']:,} in the label files alone"),
         (

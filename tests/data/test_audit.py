@@ -125,10 +125,14 @@ def test_a_setting_that_is_not_used_is_told(tmp_path, capsys):
         (HEAD + "a,1,2,0\n\nb,3,4,0\na,1,2,0\n", "line 5: tile `a` was named before, in line 2"),
         (HEAD + ",1,2,0\n", "line 2: the tile has no id"),
         (HEAD + "a,1,2\n", "line 2: 3 values, and the head names 4 columns"),
+        (HEAD.replace(",", ";") + "a;1;2;0\n", "line 1: cells are not separated by commas"),
+        (HEAD.replace(",", ";") + "a;1,5;2,5;0\n", "line 1: cells are not separated by commas"),
+        (HEAD.replace(",", "\t") + "a\t1\t2\t0\n", "line 1: cells are not separated by commas"),
+        (HEAD + "a,1,x,0\nb,x,2,0\n", "line 2: northing_m is not a number\n  line 3: easting_m is not a number"),
         ("image_id,easting_m,northing_m,easting_m\na,1,2,3\n", "names column easting_m 2 times"),
         (HEAD + 'a,"1,2,0\n', "is not CSV text"),
         (HEAD + "".join(f"t{n},x,2,0\n" for n in range(9)), "and 4 more"),
-        (HEAD + "a,1,2,0\n", "no tiles are left for validation and test: 1 tiles are too few"),
+        (HEAD + "a,1,2,0\n", "no tiles are left for validation and test: 1 tile is too few"),
     ],
 )
 def test_a_table_that_cannot_be_used_is_told_by_line(tmp_path, capsys, text, told):

@@ -93,7 +93,7 @@ def test_more_than_the_share_that_is_allowed_is_an_error_with_the_remedy(raw):
     message = refusal(raw, max_left_out=0.16)
     assert "1 of 6 tiles cannot be used, more than tiles.max_left_out allows (16 %)" in message
     assert f"{FIRST}: no EO image" in message
-    assert "no EO image (1 tiles): unpack the archive again" in message and "raise tiles.max_left_out" in message
+    assert "no EO image (1 tile): unpack the archive again" in message and "raise tiles.max_left_out" in message
 
 
 def test_the_first_of_many_tiles_left_out_are_named_and_the_rest_counted(tmp_path):

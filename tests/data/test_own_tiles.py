@@ -303,7 +303,7 @@ def test_footprints_in_degrees_are_told_with_the_command_that_helps(own):
 def test_footprints_that_all_lie_elsewhere_are_told_with_both_places(own):
     set_houses(own, FIRST, "far.gpkg", houses(in_first(5000, 5)))
     message = refused(own)
-    assert re.search(r"far\.gpkg \(line 2\): all of its 1 footprints lie outside the tile", message)
+    assert re.search(r"far\.gpkg \(line 2\): 1 footprint, all outside the tile: ", message)
     assert "393000 to 393010" in message and "388000 to 388064" in message
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import re
 
 import pandas as pd
 import pytest
@@ -84,7 +85,7 @@ def test_what_is_odd_is_told(page):
         "SAR images without any data: 20190804111224_20190804111453_tile_8679.",
         "Tiles with values outside 0 to 100; they are used all the same.",
         "No value lies outside 0 to 2250.",
-        "1 of 68,011 whole footprints differ from SpaceNet's own area",
+        "1 of 68,011 whole footprints differs from SpaceNet's own area",
         "Footprints that were repaired or skipped.",
         "60 in the CSV alone, 0 in the label files alone",
         "Tiles in which they differ, the worst first.",
@@ -158,6 +159,37 @@ def test_tiles_without_any_building_have_a_page(tmp_path):
     empty.to_parquet(arguments["footprints"])
     describe_tiles(**arguments)
     assert "figure-buildings" not in arguments["out"].read_text()
+
+
+def test_sentences_agree_with_one_of_everything(browser, tmp_path):
+    arguments = make_fake_catalog(tmp_path, tiles=1, clean=True)
+    buildings = pd.read_parquet(arguments["footprints"]).iloc[:1]
+    buildings.assign(height_m=float("nan")).to_parquet(arguments["footprints"])
+    content = json.loads(arguments["catalog_report"].read_text())
+    content |= {"orientation": {"0": 0, "1": 1}, "strip_orientation": {"0": 0, "1": 1}}
+    content |= {"buildings": 1, "distinct_buildings": 1}
+    content["areas"] |= {"truncated": 1, "compared": 1, "disagreeing": 1, "worst": 0.1}
+    content["labels"] |= {"matched": 1, "csv_invalid": 1}
+    arguments["catalog_report"].write_text(json.dumps(content))
+    unpacked = json.loads(arguments["manifest"].read_text())
+    unpacked["unknown"]["members"] = 1
+    arguments["manifest"].write_text(json.dumps(unpacked))
+    describe_tiles(**arguments)
+    with opened(browser, arguments["out"]) as page:
+        text = text_of(page)
+        assert "Map of the outlines of 1 strip," in page.content()
+    for sentence in (
+        "0 tiles of 0 strips (orientation 0)",
+        "1 tile of 1 strip (orientation 1)",
+        "1 footprint in tiles, of 1 building (by Building_ID); 0 tiles have none",
+        "1 is cut by its tile's edge",
+        "unknown for 1 footprint",
+        "1 of 1 whole footprint differs from SpaceNet's own area",
+        "1 is in both",
+        "1 member of the archive has a name that is not SpaceNet 6’s, and was passed over",
+    ):
+        assert sentence in text
+    assert not re.search(r"\b1 (tiles|strips|members|footprints|buildings|are|have)\b", text)
 
 
 def test_images_of_no_data_alone_have_a_page_without_numbers(tmp_path):
