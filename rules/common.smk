@@ -33,6 +33,13 @@ RUN = "{split}/{variant}/seed{seed}"
 OWN = CONFIG.archive.source == "table"
 TRUTH = f"{ROOT}/raw/{own_data.TRUTH_FILE if OWN else spacenet6.TRUTH_FILE}"
 
+# Here and not where they are an input: there Snakemake passes over errors once the output exists.
+for path in own_data.named_files(CONFIG.archive.path) if OWN else []:
+    if "{" in path or "}" in path:
+        raise WorkflowError(
+            f"{CONFIG.archive.path} names {path}: braces mean wildcards to Snakemake; rename the file or its folder"
+        )
+
 # Rules name an environment of conda's, and no image.
 if DeploymentMethod.APPTAINER in workflow.deployment_settings.deployment_method:
     raise WorkflowError(
@@ -107,18 +114,6 @@ TRANSFER = {"connections", "outage_minutes", "ca_bundle"}
 def archive_flags(wildcards):
     """The flags of `fetch-archive` that say where the archive is and what it must be."""
     return flags_of(CONFIG.archive, exclude=TRANSFER | {"synthetic"})
-
-
-def own_files(wildcards):
-    """The files that the table of one's own tiles names."""
-    files = own_data.named_files(CONFIG.archive.path)
-    for path in files:
-        if "{" in path or "}" in path:
-            raise WorkflowError(
-                f"{CONFIG.archive.path} names {path}: braces mean wildcards to Snakemake; "
-                "rename the file or its folder, and mend the table"
-            )
-    return files
 
 
 def transfer_flags():

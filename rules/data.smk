@@ -37,7 +37,7 @@ elif not OWN:
         resources:
             transfer=transfer_flags(),
         params:
-            flags=archive_flags(),
+            flags=archive_flags,
         shell:
             "python -m sspipe fetch-archive {params.flags} {resources.transfer} --out {output:q} > {log:q} 2>&1"
 
@@ -46,8 +46,7 @@ if OWN:
 
     rule gather_tiles:
         input:
-            # Functions, because Snakemake takes braces in plain text for wildcards.
-            table=lambda wildcards: str(CONFIG.archive.path),
+            table=str(CONFIG.archive.path),
             files=lambda wildcards: own_data.named_files(CONFIG.archive.path),
         output:
             f"{ROOT}/raw.json",
@@ -59,7 +58,7 @@ if OWN:
             "../envs/sspipe.yaml"
         params:
             raw=subpath(output[0], strip_suffix=".json"),
-            form=form_flags(),
+            form=form_flags,
         shell:
             "python -m sspipe gather-tiles --table {input.table:q} {params.form} --out {params.raw:q} --manifest {output:q}"
             " > {log:q} 2>&1"
@@ -100,7 +99,7 @@ rule index_tiles:
     params:
         raw=subpath(input.raw, strip_suffix=".json"),
         layout="table" if OWN else "spacenet6",
-        form=form_flags(),
+        form=form_flags,
         max_left_out=CONFIG.tiles.max_left_out,
     shell:
         "python -m sspipe index-tiles --raw {params.raw:q} --layout {params.layout} {params.form}"

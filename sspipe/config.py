@@ -14,7 +14,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, ValidationError, fi
 
 from sspipe.data.spacenet6 import EO_BANDS, EPSG, SAR_BANDS
 from sspipe.errors import UserError
-from sspipe.validation import Section, matching, merged, nearest, problem_lines, validated
+from sspipe.validation import PlainPath, Section, matching, merged, nearest, problem_lines, validated
 from sspipe.variants import PaperRow, Variant
 
 
@@ -66,7 +66,7 @@ class Archive(Section):
     """Where the archive comes from, or the tiles of one's own."""
 
     source: Literal["s3", "url", "file", "table", "synthetic"] = "s3"
-    path: Path | None = Field(
+    path: PlainPath | None = Field(
         None, description="archive already on disk (source: file), or the table of your own tiles (source: table)"
     )
     url: Annotated[str, matching(r"https?://[^/]+/.*", "an address that begins with http:// or https://")] | None = (
@@ -285,7 +285,7 @@ class Config(Section):
     merged_away: ClassVar[tuple[str, ...]] = ("defaults",)
 
     experiment: Name = "spacenet6"
-    results: Path = Field(Path("results"), description="folder that holds one folder per experiment")
+    results: PlainPath = Field(Path("results"), description="folder that holds one folder per experiment")
     seeds: tuple[Annotated[int, Field(ge=0, lt=2**31)], ...] = Field((0,), min_length=1)
     archive: Archive = Archive()
     tiles: Tiles = Tiles()
@@ -299,13 +299,6 @@ class Config(Section):
     score: Score = Score()
     report: Report = Report()
     plan: Plan = Plan()
-
-    @field_validator("results")
-    @classmethod
-    def _no_wildcards(cls, results: Path) -> Path:
-        if "{" in str(results) or "}" in str(results):
-            raise ValueError("braces mean wildcards to Snakemake; choose a folder without them")
-        return results
 
     @field_validator("seeds")
     @classmethod

@@ -5,7 +5,8 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Iterable
-from typing import Any, ClassVar, TypeVar
+from pathlib import Path
+from typing import Annotated, Any, ClassVar, TypeVar
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError
 
@@ -69,6 +70,16 @@ def validated(model: type[SectionType], content: Any, where: str) -> SectionType
     except ValidationError as error:
         problems = "\n".join(f"  {line}" for line in problem_lines(model, error.errors()))
         raise UserError(f"{where} cannot be used:\n{problems}") from None
+
+
+def _without_braces(path: Path) -> Path:
+    if "{" in str(path) or "}" in str(path):
+        raise ValueError("braces mean wildcards to Snakemake; choose a name without them")
+    return path
+
+
+# Of what rules have among their files.
+PlainPath = Annotated[Path, AfterValidator(_without_braces)]
 
 
 def matching(pattern: str, words: str) -> AfterValidator:

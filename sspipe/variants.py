@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from sspipe.validation import Section, validated
+from sspipe.validation import PlainPath, Section, validated
 
 View = Literal["sar", "eo"]
 SkipSource = Literal["none", "own", "random"]
@@ -44,7 +44,7 @@ class Model(Section):
         "uniform", description="p of Eq. 1: drawn from U[0,1] at each occurrence, or fixed"
     )
     skip_draw: Literal["image", "batch"] = Field("image", description="one draw per image or one per batch")
-    vgg16_weights: Path | None = Field(None, description="local ImageNet VGG16 weights; null: He initialisation")
+    vgg16_weights: PlainPath | None = Field(None, description="local ImageNet VGG16 weights; null: He initialisation")
 
     @model_validator(mode="after")
     def _combination_is_possible(self) -> Model:

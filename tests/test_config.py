@@ -161,9 +161,14 @@ def test_a_refused_item_of_a_list_is_told_once(content):
     assert message_of(content).splitlines()[1:] == ["  seeds.0: must be at least 0 (given: -1)"]
 
 
-def test_a_results_folder_with_braces_is_refused_because_snakemake_reads_them_as_wildcards(content):
+def test_paths_with_braces_are_refused_because_snakemake_reads_them_as_wildcards(content):
     content["results"] = "re{s}ults"
-    assert "results: braces" in message_of(content)
+    content["archive"]["path"] = "{my}/tiles.csv"
+    content["defaults"]["model"]["vgg16_weights"] = None
+    content["variants"]["ss_rsc"]["model"]["vgg16_weights"] = "vgg{16}.pth"
+    message = message_of(content)
+    for key in ("results", "archive.path", "variants.ss_rsc.model.vgg16_weights"):
+        assert f"{key}: braces" in message
 
 
 def test_variants_come_in_the_order_of_table_1_whatever_the_order_of_the_files(content):

@@ -155,6 +155,21 @@ def test_a_wrong_line_stops_the_workflow_with_its_number_in_the_log(edited):
     assert "Traceback" not in log
 
 
+def test_names_may_hold_anything_but_braces_which_are_refused_whether_or_not_there_are_results(edited):
+    place = edited.folder / "place"
+    (place / "houses" / "west.gpkg").rename(place / "houses" / "where 'we' {live}.gpkg")
+    table = place / "lists" / "my tiles.csv"
+    table.write_text(table.read_text().replace("west.gpkg", "where 'we' {live}.gpkg"))
+    done = edited.snakemake("-n", "data")
+    assert done.returncode != 0
+    assert "my tiles.csv names place/lists/../houses/where 'we' {live}.gpkg: braces" in done.stdout + done.stderr
+
+
+def test_bands_may_have_any_name(edited):
+    edited.edit(lambda content: content["tiles"].update(sar_bands=["{split}", "a 'b' $c"]))
+    assert edited.planned("data")["gather_tiles"] == 1
+
+
 @pytest.mark.parametrize("stage", ["plan", "preflight", "status"])
 def test_an_operators_commands_know_own_tiles(own, stage):
     command = [sys.executable, "-m", "sspipe", stage, "--configfile", own.overlay, "--json"]
