@@ -6,7 +6,6 @@ it, and who leaves it last removes it. What a killed run left is locked by nobod
 
 from __future__ import annotations
 
-import errno
 import fcntl
 import os
 import shutil
@@ -17,7 +16,7 @@ from typing import Any, NamedTuple
 
 from sspipe import checksum
 from sspipe.errors import UserError
-from sspipe.files import read_json
+from sspipe.files import FULL, read_json
 from sspipe.log import progress, say, warn
 from sspipe.pack.identity import pack_digest
 from sspipe.train.dataset import Array
@@ -105,12 +104,12 @@ def _copy_missing(files: Sequence[_File], scratch: Path) -> None:
     if missing:
         say(f"copying {len(missing)} files of the pack, {needed / _GIB:.1f} GiB, to {scratch}")
     for file in progress(missing, "files of the pack copied"):
-        file.copy.parent.mkdir(exist_ok=True)
         partial = file.copy.with_suffix(".partial")
         try:
+            file.copy.parent.mkdir(exist_ok=True)
             _copy_verified(file, partial)
         except OSError as error:
-            if error.errno == errno.ENOSPC:
+            if error.errno in FULL:
                 raise UserError(_too_little(scratch, needed, shutil.disk_usage(scratch).free)) from None
             raise UserError(f"{file.source}: cannot be copied to {scratch} ({error.strerror})") from None
         finally:
@@ -166,19 +165,29 @@ def _in_use(folder: Path) -> Iterator[Path]:
 
 def _opened_as_first(lock: Path, folder: Path) -> int:
     while True:
-        handle = os.open(lock, os.O_RDWR | os.O_CREAT, 0o600)
+        handle = _opened(lock)
         if _try_lock(handle) and _same(handle, lock):
             shutil.rmtree(folder, ignore_errors=True)  # a killed run's, which nobody can vouch for
         fcntl.flock(handle, fcntl.LOCK_SH)
         if _same(handle, lock):  # else its last user removed it in the meantime
-            folder.mkdir(exist_ok=True)
             return handle
         os.close(handle)
 
 
+def _opened(lock: Path) -> int:
+    try:
+        lock.parent.mkdir(exist_ok=True)
+        return os.open(lock, os.O_RDWR | os.O_CREAT, 0o600)
+    except OSError as error:
+        raise UserError(
+            f"training.scratch: {lock.parent}: cannot be written to ({error.strerror}); "
+            "name a folder on a disk of the node, or set it to null to read the pack where it is"
+        ) from None
+
+
 @contextmanager
 def _locked(lock: Path) -> Iterator[None]:
-    handle = os.open(lock, os.O_RDWR | os.O_CREAT, 0o600)
+    handle = _opened(lock)
     try:
         fcntl.flock(handle, fcntl.LOCK_EX)
         yield

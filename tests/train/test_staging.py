@@ -126,6 +126,11 @@ def test_a_folder_that_cannot_be_made_is_told(packed, tmp_path):
         use(packed.manifests, ("sar",), tmp_path / "file" / "scratch")
 
 
+def test_a_folder_that_cannot_be_written_is_told(packed):
+    with pytest.raises(UserError, match=r"training\.scratch: /proc: cannot be written to .*name a folder on a disk"):
+        use(packed.manifests, ("sar",), Path("/proc"))
+
+
 def test_a_second_run_takes_the_first_ones_copies_and_adds_what_it_lacks(packed, tmp_path, monkeypatch):
     copies = []
     copyfile = shutil.copyfile
