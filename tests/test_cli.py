@@ -105,3 +105,27 @@ def test_a_module_does_not_import_what_it_does_not_need(module, unwanted):
     code = f"import sys, {module}; print(*[name for name in {unwanted.split()} if name in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == ""
+
+
+@pytest.mark.parametrize(
+    ("flag", "value", "least"),
+    [
+        ("--seed", "-1", 0),
+        ("--threads", "0", 1),
+        ("--workers", "-1", 0),
+        ("--micro-batch-size", "0", 1),
+        ("--shuffle-shards", "0", 1),
+        ("--checkpoint-minutes", "nan", 0),
+    ],
+)
+def test_a_number_out_of_its_range_is_told_and_no_traceback(flag, value, least, capsys):
+    with pytest.raises(SystemExit) as ended:
+        main(["train", flag, value])
+    assert ended.value.code == 2
+    assert f"argument {flag}: must be {least} or more, not {value}" in capsys.readouterr().err
+
+
+def test_a_word_where_a_number_belongs_is_told(capsys):
+    with pytest.raises(SystemExit):
+        main(["train", "--seed", "first"])
+    assert "argument --seed: invalid int value: 'first'" in capsys.readouterr().err

@@ -22,11 +22,31 @@ def paths(parser: Parser, flag: str, what: str) -> None:
     parser.add_argument(flag, type=Path, nargs="+", required=True, help=what)
 
 
-def number(parser: Parser, flag: str, what: str, kind: type = float, required: bool = True, **more: Any) -> None:
-    """Adds a flag that takes a number."""
-    parser.add_argument(flag, type=kind, required=required, help=what, **more)
+def number(
+    parser: Parser,
+    flag: str,
+    what: str,
+    kind: type = float,
+    required: bool = True,
+    least: float | None = None,
+    **more: Any,
+) -> None:
+    """Adds a flag that takes a number, `least` or more if that is given."""
+    read = kind if least is None else _at_least(least, kind)
+    parser.add_argument(flag, type=read, required=required, help=what, **more)
 
 
 def numbers(parser: Parser, flag: str, what: str) -> None:
     """Adds a flag that takes one number or more."""
     parser.add_argument(flag, type=float, nargs="+", required=True, help=what)
+
+
+def _at_least(least: float, kind: type) -> Callable[[str], float]:
+    def read(text: str) -> float:
+        value: float = kind(text)
+        if not value >= least:  # as NaN is not
+            raise argparse.ArgumentTypeError(f"must be {least:g} or more, not {text}")
+        return value
+
+    read.__name__ = kind.__name__  # which argparse tells of what is no number at all
+    return read
