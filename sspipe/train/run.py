@@ -278,10 +278,10 @@ def _finish(training: Training, job: Job, checkpoints: Checkpoints, identity: di
                 "record": record,
             }
         )
-    except OSError as error:
+    except (OSError, UserError) as error:
         raise UserError(
-            f"{checkpoints.folder}: the run is done, but its result could not be kept ({error.strerror}); "
-            "make room and run the same command again"
+            f"{checkpoints.folder}: the run is done, but its result could not be kept ({error}); "
+            "the same command goes on from the last checkpoint"
         ) from None
 
 

@@ -344,5 +344,5 @@ def test_a_full_disk_when_asked_to_stop_is_an_error_that_names_the_last_good_che
         return step(self, batch)
 
     monkeypatch.setattr(Stepper, "step", filling)
-    with pytest.raises(UserError, match=r"No space left.*last good one is .*checkpoint-000001\.pt; make room"):
+    with pytest.raises(UserError, match=r"the disk is full.*last good one is .*checkpoint-000001\.pt; make room"):
         train(**given)
