@@ -101,6 +101,10 @@ class Ranks:
         dist.all_reduce(tensor, op=dist.ReduceOp.MAX)
         return [int(value) for value in tensor]
 
+    def meet(self) -> None:
+        """Waits until all ranks have come here."""
+        self.most([0])
+
     def from_first(self, value: Any) -> Any:
         """What rank 0 gives, on every rank."""
         if self.count == 1:

@@ -65,7 +65,7 @@ def run_local_ranks(job: Job, count: int, stop: StopRequest) -> None:
         for rank in ranks:
             rank.process.kill()
             rank.process.join()
-    _raise_failure(ranks, ended)
+    _raise_failure(ranks, ended, stop)
     if STOPPED_STATUS in ended:
         raise StoppedError(stop.number or signal.SIGTERM)
 
@@ -107,7 +107,7 @@ def _follow(ranks: Sequence[_Rank], stop: StopRequest) -> None:
                 return
 
 
-def _raise_failure(ranks: Sequence[_Rank], ended: Sequence[int | None]) -> None:
+def _raise_failure(ranks: Sequence[_Rank], ended: Sequence[int | None], stop: StopRequest) -> None:
     """Tells the failure that the others followed from: a user's mistake, a killed rank, or the first traceback."""
     for rank in ranks:
         rank.listen()
@@ -115,6 +115,8 @@ def _raise_failure(ranks: Sequence[_Rank], ended: Sequence[int | None]) -> None:
     users = [what for _, kind, what in told if kind == _USER]
     if users:
         raise UserError(users[0])
+    if stop.number and STOPPED_STATUS in ended:
+        return  # what others say is that this rank has left them
     for number, code in enumerate(ended):
         if code is not None and code < 0:
             raise UserError(

@@ -119,6 +119,8 @@ class Training:
         self._reporter = self._new_reporter()
         self._accounted = time.monotonic()
         self._keeper.begin()
+        # All at once: a rank that ended there and then would leave the others in a step without it.
+        self.ranks.meet()
         self._stop.steps_answer = True
         with self._reporter:
             while not self.done:
@@ -276,7 +278,7 @@ class Training:
     def _between_steps(self) -> None:
         """Logs, saves or stops, all ranks alike."""
         log, save, stop = self.ranks.most([self._reporter.due(), self._keeper.due(), self._stop.number])
-        if log:
+        if log and self.state.step:  # of an epoch's end there was a line
             done = self.losses_so_far()
             steps = math.ceil(len(self.train_tiles) / self.variant.batch_size)
             loss = done[:, 0].mean().item() if len(done) else None

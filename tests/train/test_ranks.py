@@ -4,12 +4,15 @@ import os
 import signal
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
 
 from sspipe.errors import UserError
 from sspipe.train.distributed import Place, Ranks, place_from_environment
+from sspipe.train.local_ranks import _raise_failure
+from sspipe.train.signals import StopRequest
 from sspipe.train.steps import refuse_impossible
 from sspipe.variants import Variant
 from tests.train.engine import command, metrics, run_stage, start
@@ -83,6 +86,21 @@ def test_a_users_mistake_on_all_ranks_is_told_once(packed, tmp_path):
     log = (tmp_path / "log").read_text()
     assert log.count("error: model.norm is batch") == 1 and "Traceback" not in log
     assert "training.ranks to 1" in log
+
+
+def test_a_rank_that_others_lost_because_it_was_asked_to_stop_is_no_failure():
+    """One was still at its beginning and ended there and then; another was in its first step, and waited for it."""
+    asked = StopRequest()
+    told = [
+        SimpleNamespace(told=None, listen=lambda: None),
+        SimpleNamespace(told=(0.0, "other", "Connection closed by peer"), listen=lambda: None),
+    ]
+    with pytest.raises(RuntimeError, match="Connection closed"):
+        _raise_failure(told, [75, 1], asked)
+    asked.number = signal.SIGTERM
+    _raise_failure(told, [75, 1], asked)
+    with pytest.raises(RuntimeError, match="Connection closed"):
+        _raise_failure(told, [0, 1], asked)
 
 
 def test_what_cannot_be_shared_exactly_is_refused():
