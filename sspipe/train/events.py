@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from sspipe.errors import UserError
+from sspipe.log import warn
 from sspipe.train.state import Epoch
 
 _SCALARS = ("train_loss", "train_dice", "train_bce", "validation_loss", "validation_iou", "learning_rate")
@@ -29,6 +30,8 @@ def require_tensorboard() -> None:
 class EventFiles:
     """Writes each epoch's measurements; the horizontal axis counts epochs over all stages.
 
+    A full disk is told once, and stops no training: nothing is made from these files.
+
     Args:
         folder: written anew, so that an epoch that an interrupted run repeats stands there once.
         epochs: those measured before.
@@ -37,15 +40,27 @@ class EventFiles:
     def __init__(self, folder: Path, epochs: Sequence[Epoch]) -> None:
         from torch.utils.tensorboard import SummaryWriter
 
-        shutil.rmtree(folder, ignore_errors=True)
-        self._writer = SummaryWriter(str(folder))
-        self._count = 0
+        self._folder, self._count, self._failed = folder, 0, False
+        try:
+            shutil.rmtree(folder, ignore_errors=True)
+            self._writer = SummaryWriter(str(folder))
+        except OSError as error:
+            self._tell(error)
         for epoch in epochs:
             self.add(epoch)
 
     def add(self, epoch: Epoch) -> None:
         """Writes one epoch."""
+        if self._failed:
+            return
         self._count += 1
-        for name in _SCALARS:
-            self._writer.add_scalar(name, getattr(epoch, name), self._count)
-        self._writer.flush()
+        try:
+            for name in _SCALARS:
+                self._writer.add_scalar(name, getattr(epoch, name), self._count)
+            self._writer.flush()
+        except OSError as error:
+            self._tell(error)
+
+    def _tell(self, error: OSError) -> None:
+        warn(f"{self._folder}: TensorBoard's files cannot be written ({error}); training goes on without them")
+        self._failed = True

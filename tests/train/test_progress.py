@@ -23,6 +23,7 @@ def test_a_log_line_has_epoch_step_loss_pace_time_left_and_memory(packed, capsys
     pattern = r"stage 1/1 \(SAR\) epoch 2/2 step 2/3: loss \d\.\d+, [\d.]+ images/s, \d+:\d\d left, memory [\d.]+ GiB$"
     assert sum(re.search(pattern, line) is not None for line in lines) == 1
     assert any("validation 1/1" in line for line in lines)
+    assert not any(" step 0/" in line or "epoch 3/2" in line for line in lines)  # between two epochs nothing was done
 
 
 def test_between_lines_nothing_is_said(packed, capsys):
@@ -74,6 +75,22 @@ def test_tensorboard_gets_every_epochs_measurements_on_one_axis(packed, tmp_path
         ("validation_iou", epochs[0].validation_iou, 1),
         ("validation_iou", epochs[1].validation_iou, 2),
     ]
+
+
+def test_a_disk_that_is_full_for_tensorboard_stops_no_training(packed, tmp_path, monkeypatch, capsys):
+    class SummaryWriter:
+        def __init__(self, folder):
+            pass
+
+        def add_scalar(self, *_):
+            raise OSError(28, "No space left on device")
+
+    module = types.ModuleType("torch.utils.tensorboard")
+    module.SummaryWriter = SummaryWriter
+    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", module)
+    assert len(training(packed, **MODEL, **STAGES, engine={"events": tmp_path / "tensorboard"}).run()) == 2
+    told = capsys.readouterr().err
+    assert told.count("tensorboard: TensorBoard's files cannot be written") == 1 and "No space left" in told
 
 
 def test_arguments_of_the_stage_are_those_of_the_configuration(packed, tmp_path):
