@@ -53,6 +53,9 @@ def launch_flags(resources: Mapping[str, Any]) -> list[str]:
     for flag, name in _TEXTS:
         if resources.get(name):
             flags += [f"--{flag}", str(resources[name])]
+    for word in extra_words(resources):
+        if not word.startswith("--"):
+            raise UserError(f"train.slurm_extra in the profile: write `{word}` as --option or --option=value")
     # With `=`, as they may begin with dashes.
     return (
         flags

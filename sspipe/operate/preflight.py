@@ -2,30 +2,23 @@
 
 from __future__ import annotations
 
-import importlib
-import importlib.util
 import json
 import os
-import re
 import shutil
-import sys
 import tempfile
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from itertools import zip_longest
 from pathlib import Path
-from typing import Any
 
 from sspipe.config import Config
 from sspipe.errors import UserError
 from sspipe.operate import disk, site_checks
+from sspipe.operate.launching import is_launched
 from sspipe.operate.node_job import check_on_node
 from sspipe.operate.profile import Profile, read_config, read_profile
+from sspipe.operate.profile_checks import local_rules, option_problems, package_problems, rule_names
 from sspipe.operate.site import Site, ask_site
 from sspipe.operate.text import gigabytes
-from sspipe.validation import nearest
-
-_RULE = re.compile(r"^\s*(?:use rule \w+ as|rule|checkpoint) (\w+)", re.M)
 
 
 @dataclass(frozen=True)
@@ -88,7 +81,7 @@ def preflight(
 def login_findings(config: Config, profile: Profile) -> list[Finding]:
     """All that can be told without submitting anything."""
     rules = rule_names()
-    findings = _judged(option_problems(profile, rules), f"{profile.name}: options and rules are known")
+    findings = _judged(option_problems(profile, rules), f"{profile.name}: options, rules and resources are known")
     findings += results_findings(config) + scratch_findings(config, profile) + pack_findings(config)
     if profile.on_slurm:
         findings += _on_slurm(config, profile, rules)
@@ -107,65 +100,12 @@ def _on_slurm(config: Config, profile: Profile, rules: Sequence[str]) -> list[Fi
         return [*findings, Finding("PROBLEM", str(error))]
     local = local_rules()
     # The launcher of a training is local, and what it submits is not.
-    launched = {"train"} if profile.resources("train").get("launcher", "local") != "local" else set()
+    launched = {"train"} if is_launched(profile.resources("train")) else set()
     on_nodes = [rule for rule in rules if rule not in local or rule in launched]
     asked = f"{len(on_nodes)} rules: partition, account, GPUs, cores, memory and walltime fit this Slurm"
     findings += _judged(site_checks.site_problems(profile, on_nodes, site), asked)
     findings += _kernels(config, profile, site)
     return findings + [Finding("note", text) for text in site_checks.site_notes(site)]
-
-
-def option_problems(profile: Profile, rules: Sequence[str]) -> list[str]:
-    """Options that Snakemake does not know, and rules that the workflow does not have."""
-    if profile.path is None:
-        return []
-    parser = importlib.import_module("snakemake.cli").get_argument_parser()
-    known = {option.lstrip("-") for action in parser._actions for option in action.option_strings}
-    problems = [
-        f"{profile.name}: {key}: no option of snakemake{nearest(key, known)}"
-        for key in profile.values
-        # An executor's own options come with its plugin.
-        if key not in known and not key.startswith(f"{profile.values.get('executor', 'slurm')}-")
-    ]
-    for option in ("set-resources", "set-threads"):
-        given = profile.values.get(option) or {}
-        named = given if isinstance(given, dict) else [re.split("[:=]", str(item))[0] for item in given]
-        problems += [
-            f"{profile.name}: {option}.{rule}: no rule of that name{nearest(rule, rules)}"
-            for rule in named
-            if rule not in rules
-        ]
-    methods = [profile.values.get(name) or () for name in ("software-deployment-method", "sdm")]
-    if any("apptainer" in ([given] if isinstance(given, str) else given) for given in methods):
-        problems.append(
-            f"{profile.name}: software-deployment-method is apptainer, and no rule names an image: run all of "
-            "Snakemake in one, or the trainings alone by set-resources.train.node_python (docs/operating.md)"
-        )
-    triggers = profile.values.get("rerun-triggers")
-    if triggers is None or "code" in triggers or "software-env" in triggers:
-        problems.append(
-            f"{profile.name}: rerun-triggers must be [mtime, params, input]: with others an edited rule or another "
-            "environment would train everything anew"
-        )
-    if profile.on_slurm and int(profile.values.get("retries", 0) or 0):
-        problems.append(
-            f"{profile.name}: retries is {profile.values['retries']}: trainings requeue themselves, and one that fails "
-            "would fail again; set it to 0"
-        )
-    return problems
-
-
-def package_problems() -> list[str]:
-    """What a Slurm profile needs to be installed."""
-    packages = {
-        "snakemake_executor_plugin_slurm": "snakemake-executor-plugin-slurm",
-        "submitit": "submitit",
-    }
-    return [
-        f"{name} is not installed in this Python ({sys.executable}): make setup, or pip install {name}"
-        for module, name in packages.items()
-        if importlib.util.find_spec(module) is None
-    ]
 
 
 def results_findings(config: Config) -> list[Finding]:
@@ -229,24 +169,6 @@ def pack_bytes(config: Config) -> int:
     return next(line.bytes for line in disk.space(config, [], 1) if line.what == "pack")
 
 
-def rule_names() -> list[str]:
-    """Every rule of the workflow in this folder."""
-    return [name for path in _rule_files() for name in _RULE.findall(path.read_text())]
-
-
-def local_rules() -> set[str]:
-    """Rules that run where Snakemake does."""
-    local = set()
-    for path in _rule_files():
-        # A rule's text goes to the next one's head.
-        text = path.read_text()
-        heads = [*_RULE.finditer(text)]
-        for head, after in zip_longest(heads, heads[1:]):
-            if re.search(r"^\s*localrule:\s*True", text[head.end() : after.start() if after else None], re.M):
-                local.add(head[1])
-    return local
-
-
 def built_architectures() -> tuple[str, list[str]]:
     """The version of torch, and the GPU architectures that it was built for; none for a build for CPUs.
 
@@ -281,8 +203,3 @@ def _not_writable(folder: Path) -> str | None:
             return None
     except OSError as error:
         return error.strerror
-
-
-def _rule_files() -> list[Path]:
-    files: list[Any] = [Path("Snakefile"), *sorted(Path("rules").glob("*.smk"))]
-    return [path for path in files if path.exists()]

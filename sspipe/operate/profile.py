@@ -19,6 +19,13 @@ from sspipe.validation import merged
 # Snakemake takes the newest of these that fits its own version; profiles here have one.
 _NAMES = ("profile.yaml", "config.yaml")
 _VERSIONED = re.compile(r"(?:profile|config)\.v(\d+)\+\.yaml")
+_MAPPING = ((dict, list), "a mapping, or a list of name=value")
+# What the options that are read here may be.
+_FORMS: dict[str, tuple[tuple[type, ...], str]] = {
+    **dict.fromkeys(("set-resources", "set-threads", "default-resources", "resources"), _MAPPING),
+    **dict.fromkeys(("config",), ((dict, list, str), _MAPPING[1])),
+    **dict.fromkeys(("configfile", "configfiles"), ((str, list), "a file, or a list of them")),
+}
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
 _MIB = {"k": 1 / 1024, "m": 1.0, "g": 1024.0, "t": 1024.0**2}
 
@@ -68,6 +75,8 @@ class Profile:
     def threads(self, rule: str) -> int | None:
         """`set-threads` of a rule; None if the profile does not name it."""
         given = _pairs(self.values.get("set-threads"), self.path, "set-threads").get(rule)
+        if given is not None and not str(given).isdigit():
+            raise UserError(f"{self.name}: set-threads.{rule}: `{given}` is no number of threads")
         return None if given is None else int(given)
 
     def key(self, rule: str, resource: str) -> str:
@@ -97,7 +106,7 @@ def read_profile(folder: Path | None) -> Profile:
         folder: as Snakemake's `--profile` takes it; None is no profile.
 
     Raises:
-        UserError: it is not there, or not YAML.
+        UserError: it is not there, is not YAML, or an option is of no form that Snakemake takes.
     """
     if folder is None:
         return Profile()
@@ -108,7 +117,14 @@ def read_profile(folder: Path | None) -> Profile:
     paths = [path for _, path in versioned[-1:]] + [folder / name for name in _NAMES if (folder / name).is_file()]
     if not paths:
         raise UserError(f"{folder}: no profile there (a folder with config.yaml or profile.yaml); see profiles/")
-    return Profile(paths[0], read_settings(paths[0], "Snakemake's options"))
+    values = read_settings(paths[0], "Snakemake's options")
+    for option, (form, words) in _FORMS.items():
+        if not isinstance(values.get(option, []), form):
+            raise UserError(f"{paths[0]}: {option}: must be {words}, not `{values[option]}`")
+    for rule, given in _items(values.get("set-resources")):
+        if not isinstance(given, dict):
+            raise UserError(f"{paths[0]}: set-resources.{rule}: must be a mapping of resources, not `{given}`")
+    return Profile(paths[0], values)
 
 
 def read_config(profile: Profile, configfiles: Sequence[Path], config_values: Sequence[str] = ()) -> Config:
@@ -172,6 +188,10 @@ def mebibytes(value: Any) -> float | None:
     if match is None:
         return None
     return float(match[1]) * _MIB[match[2] or "m"]
+
+
+def _items(given: Any) -> list[tuple[str, Any]]:
+    return list(given.items()) if isinstance(given, dict) else []
 
 
 def _values(given: Any, profile: Profile) -> dict[str, Any]:

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from sspipe.operate.gpus import capability_of, gpus_of, parse_gres
+from sspipe.operate.launching import DEFAULT_SIGNAL_S, is_launched
 from sspipe.operate.profile import Profile, mebibytes, minutes
 from sspipe.operate.site import Partition, Site
 from sspipe.validation import nearest
 
 # submitit takes a stop for a timeout only if the job ran for about its limit by then; see `signal_problems`.
 SUBMITIT_SHARE, SUBMITIT_SECONDS = 0.2, 600
-DEFAULT_SIGNAL_S = 90  # submitit's own
 
 
 def site_problems(profile: Profile, rules: Iterable[str], site: Site) -> list[str]:
@@ -32,10 +33,10 @@ def signal_problems(profile: Profile, checkpoint_minutes: float) -> list[str]:
     delay = resources.get("signal_delay_s", DEFAULT_SIGNAL_S)
     key = profile.key("train", "signal_delay_s")
     if given is None:
-        return []
+        return [f"{profile.key('train', 'runtime')}: not set; write how long one attempt may take, in minutes"]
     limit_minutes = minutes(given)
     if limit_minutes is None:
-        return [f"{profile.key('train', 'runtime')}: `{given}` is no time; write minutes, or 4h"]
+        return []  # told where every rule's is looked at
     try:
         delay_s = float(delay)
     except (TypeError, ValueError):
@@ -115,7 +116,7 @@ def gpu_models(profile: Profile, site: Site) -> set[str]:
     resources = profile.resources("train")
     if not gpus_of(resources):
         return set()
-    named = resources.get("gpu_model") or next(iter(parse_gres(str(resources.get("gres", "")))), "")
+    named = resources.get("gpu_model") or next(iter(parse_gres(str(resources.get("gres") or ""))), "")
     if named:
         return {str(named)}
     partition = site.partitions.get(str(resources.get("slurm_partition", site.default_partition)))
@@ -179,10 +180,10 @@ def _gpus(profile: Profile, rule: str, resources: dict[str, Any], partition: Par
     wanted = gpus_of(resources)
     if not wanted:
         return
-    spelt = "gres" if "gres" in resources else "gpu"
+    spelt = "gres" if resources.get("gres") else "gpu"
     key = profile.key(rule, spelt)
-    by_gres = parse_gres(str(resources.get("gres", "")))
-    if "gres" in resources and not by_gres:
+    by_gres = parse_gres(str(resources.get("gres") or ""))
+    if resources.get("gres") and not by_gres:
         yield f"{key}: `{resources['gres']}` names no GPUs; write gpu:4, or gpu:v100:4"
     plain = [int(resources[name]) for name in ("gpu", "gpus") if str(resources.get(name, "")).isdigit()]
     if by_gres and plain and sum(by_gres.values()) not in plain:
@@ -202,10 +203,14 @@ def _gpus(profile: Profile, rule: str, resources: dict[str, Any], partition: Par
 
 
 def _size(profile: Profile, rule: str, resources: dict[str, Any], partition: Partition) -> Iterator[str]:
-    cores = int(resources.get("cpus_per_task") or profile.threads(rule) or 1)
+    counts = {name: resources.get(name) for name in ("cpus_per_task", "tasks_per_node", "tasks")}
+    wrong = [name for name, given in counts.items() if given is not None and not re.fullmatch(r"[1-9]\d*", str(given))]
+    for name in wrong:
+        yield f"{profile.key(rule, name)}: `{counts[name]}` must be a whole number above 0"
+        counts[name] = None
+    cores = int(counts["cpus_per_task"] or profile.threads(rule) or 1)
     # A training has one task a GPU.
-    launched = resources.get("launcher", "local") != "local"
-    tasks = int(resources.get("tasks_per_node") or resources.get("tasks") or (gpus_of(resources) if launched else 1))
+    tasks = int(counts["tasks_per_node"] or counts["tasks"] or (gpus_of(resources) if is_launched(resources) else 1))
     if partition.cpus and cores * tasks > partition.cpus:
         shown = f"{tasks} tasks of {cores}" if tasks > 1 else f"{cores}"
         key = "cpus_per_task" if "cpus_per_task" in resources else None

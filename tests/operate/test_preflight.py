@@ -2,15 +2,16 @@
 
 import socket
 import sys
+from pathlib import Path
 
 import pytest
 
 from sspipe.config import load_config
 from sspipe.operate import preflight as stage
-from sspipe.operate import site_checks
+from sspipe.operate import profile_checks, site_checks
 from sspipe.operate.gpus import capability_of, parse_gres
 from sspipe.operate.node_job import check_node, no_network, script, submission
-from sspipe.operate.profile import Profile
+from sspipe.operate.profile import Profile, read_profile
 from sspipe.operate.site import Site, ask_site, parse_accounts, parse_partitions, slurm_minutes
 from tests.operate.test_plan import SETTINGS
 
@@ -99,6 +100,8 @@ def test_a_profile_that_fits_the_site_has_no_problem():
         ({"cpus_per_task": 8}, "cpus_per_task", "4 tasks of 8 cores on one node are asked for"),
         ({"mem_mb": 65000}, "mem_mb", "is 65,000 MB, and a node of gpu has 64,000 MB"),
         ({"mem_mb": "plenty"}, "mem_mb", "`plenty` is no size"),
+        ({"cpus_per_task": "eight"}, "cpus_per_task", "`eight` must be a whole number"),
+        ({"gres": "gpu:v100:8,lscratch:100", "gpu": 8}, "gres", "8 GPUs on one node are asked for"),
     ],
 )
 def test_a_problem_names_the_file_and_the_key_to_change(change, key, said):
@@ -121,6 +124,7 @@ def test_rules_that_share_a_default_share_its_problem():
         ({"signal_delay_s": 1200, "runtime": 20}, "the signal would come before the job begins"),
         ({"signal_delay_s": 2}, "too short a signal delay"),
         ({"signal_delay_s": "early"}, "no number of seconds"),
+        ({"runtime": None}, "not set"),
         ({"runtime": 9}, "training.checkpoint_minutes is 10"),
     ],
 )
@@ -172,22 +176,49 @@ def test_options_and_rules_that_do_not_exist_are_named_with_the_nearest():
         "p",
         {"keep-goin": True, "rerun-triggers": ["mtime"], "set-resources": {"trian": {"gpu": 1}}, "slurm-logdir": "x"},
     )
-    assert stage.option_problems(wrong, ["train", "pack_tiles"]) == [
+    assert profile_checks.option_problems(wrong, ["train", "pack_tiles"]) == [
         "p: keep-goin: no option of snakemake; did you mean `keep-going`?",
         "p: set-resources.trian: no rule of that name; did you mean `train`?",
     ]
-    retrying = Profile("p", {"executor": "slurm", "retries": 2, "rerun-triggers": ["mtime", "params", "input"]})
-    assert "set it to 0" in stage.option_problems(retrying, [])[0]
+    launcher = {"set-resources": {"train": {"launcher": "slurm"}}}
+    retrying = Profile(
+        "p", {"executor": "slurm", **launcher, "retries": 2, "rerun-triggers": ["mtime", "params", "input"]}
+    )
+    assert "set it to 0" in profile_checks.option_problems(retrying, ["train"])[0]
     image = Profile("p", {"software-deployment-method": ["apptainer"], "rerun-triggers": ["mtime"]})
-    assert "set-resources.train.node_python" in stage.option_problems(image, [])[0]
-    assert "rerun-triggers must be" in stage.option_problems(Profile("p", {"cores": 1}), [])[0]
+    assert "set-resources.train.node_python" in profile_checks.option_problems(image, [])[0]
+    assert "rerun-triggers must be" in profile_checks.option_problems(Profile("p", {"cores": 1}), [])[0]
+
+
+def test_a_misspelt_resource_that_everybody_would_ignore_is_told():
+    triggers = ["mtime", "params", "input"]
+    wrong = {"set-resources": {"train": {"signal_delay": 9, "trainings": 1, "site_token": 3}}}
+    found = profile_checks.option_problems(Profile("p", {"rerun-triggers": triggers, **wrong}), ["train"])
+    told = "p: set-resources.train.signal_delay: nobody reads a resource of that name; did you mean `signal_delay_s`?"
+    assert found == [told]
+    everywhere = Profile("p", {"rerun-triggers": triggers, "default-resources": {"slurm_acount": "toy"}})
+    assert "default-resources.slurm_acount" in profile_checks.option_problems(everywhere, ["train"])[0]
+
+
+def test_trainings_on_a_login_node_and_executors_that_do_not_exist_are_told():
+    triggers = {"rerun-triggers": ["mtime", "params", "input"]}
+    (told,) = profile_checks.option_problems(Profile("p", {"executor": "slurm", **triggers}), [])
+    assert told.startswith("p: set-resources.train.launcher is not slurm")
+    (told,) = profile_checks.option_problems(Profile("p", {"executor": "slrum", **triggers}), [])
+    assert told == "p: executor: there is no `slrum`; did you mean `slurm`?"
+
+
+@pytest.mark.parametrize("name", ["demo", "local", "slurm"])
+def test_the_projects_own_profiles_have_no_problem(name):
+    chosen = read_profile(Path("profiles") / name)
+    assert profile_checks.option_problems(chosen, profile_checks.rule_names()) == []
 
 
 def test_the_projects_own_profiles_have_only_known_options_and_rules():
-    rules = stage.rule_names()
+    rules = profile_checks.rule_names()
     assert {"train", "pack_tiles", "predict_validation", "fetch_archive", "all"} <= set(rules)
-    assert {"all", "resolve_variant", "fetch_archive"} <= stage.local_rules()
-    assert "pack_tiles" not in stage.local_rules()
+    assert {"all", "resolve_variant", "fetch_archive"} <= profile_checks.local_rules()
+    assert "pack_tiles" not in profile_checks.local_rules()
 
 
 def test_without_slurm_that_is_said(monkeypatch):

@@ -38,6 +38,10 @@ def test_the_newest_versioned_profile_wins_as_in_snakemake(tmp_path):
         ("cores: 1\njobs: 3\ncores: 2", "`cores` stands in line 1 and again in line 3"),
         ("set-resources: ['train=3']", "is not of the form rule:name=value"),
         ("resources: ['gpu']", "is not of the form name=value"),
+        ("set-resources: 5", "set-resources: must be a mapping"),
+        ("set-resources: {train: }", r"set-resources\.train: must be a mapping"),
+        ("configfile: 3", "configfile: must be a file"),
+        ("set-threads: {train: many}", r"set-threads\.train: `many` is no number"),
     ],
 )
 def test_what_cannot_be_used_is_named(tmp_path, text, said):
@@ -45,6 +49,7 @@ def test_what_cannot_be_used_is_named(tmp_path, text, said):
         profile = read_profile(write(tmp_path, text))
         profile.resources("train")
         profile.limits  # noqa: B018
+        profile.threads("train")
 
 
 def test_a_folder_without_a_profile_is_named(tmp_path):

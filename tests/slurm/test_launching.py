@@ -1,6 +1,7 @@
 """What is asked of Slurm, as text; and what is remembered of it."""
 
 import os
+import signal
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -11,7 +12,7 @@ from snakemake.resources import Resources
 from sspipe.errors import UserError
 from sspipe.files import read_json
 from sspipe.session import Session, going_on, keep_set_resources
-from sspipe.train.rank import Rank, meeting_point
+from sspipe.train.rank import Rank, _after_a_stop, meeting_point
 from sspipe.train.submission import Request, Submission, digest, new_submission, node_python, parameters, submit
 
 REQUEST = Request(
@@ -150,6 +151,23 @@ def test_what_is_queued_again_is_a_fresh_copy():
     rank = Rank(["train", "--seed", "0"])
     again = rank.checkpoint()
     assert again.function is not rank and again.function.command == rank.command and again.args == ()
+
+
+def test_a_job_that_cannot_queue_itself_again_waits_for_slurm_to_end_it(monkeypatch, capsys):
+    class EndedBySlurmError(BaseException):
+        pass
+
+    def sleep(seconds):
+        raise EndedBySlurmError
+
+    def requeue(number, frame):
+        raise FileNotFoundError(2, "No such file or directory", "scontrol")
+
+    monkeypatch.setattr("time.sleep", sleep)
+    for rank in (0, 1):
+        with pytest.raises(EndedBySlurmError):
+            _after_a_stop(signal.SIGUSR2, rank, requeue)
+    assert "cannot queue itself again" in capsys.readouterr().out
 
 
 def test_what_was_remembered_is_read_back_and_other_files_are_refused(tmp_path):
