@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
+
 import pytest
 
 from sspipe.data.byte_progress import MIB
-from tests.data.small_fetch import CONTENT, check, fetch, of_store, out, refusal, server
+from sspipe.errors import UserError
+from tests.data.small_fetch import CONTENT, SHA256, check, fetch, of_store, out, refusal, server
 
 __all__ = ["out", "server"]  # fixtures
 
