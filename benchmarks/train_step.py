@@ -137,8 +137,13 @@ class Comparison:
         return lambda: step(views["sar"], views["eo"], masks, psi)
 
     def check_losses(self, sides: dict[str, Callable[[], torch.Tensor]]) -> None:
-        """The first three steps must lose alike; in half precision, as far as that goes."""
+        """The first three steps must lose alike; in half precision, as far as that goes.
+
+        Of fp16 the first alone: where its scaled gradients overflow the engine leaves a step out and lowers the scale.
+        """
         losses = {name: torch.tensor([float(side()) for _ in range(3)]) for name, side in sides.items()}
+        if self.precision.uses_scaler:
+            losses = {name: found[:1] for name, found in losses.items()}
         for name, found in losses.items():
             tolerance = 1e-3 if self.precision.name == "fp32" and name != "engine in bf16" else 3e-2
             assert torch.allclose(found, losses["engine"], rtol=tolerance), (name, losses)
