@@ -84,7 +84,7 @@ def make_fake_results(
     (root / "report" / "efficiency.csv").write_text(as_csv(measured(root)))
     compare_scores(
         scores=RunFiles(root, names).scores,
-        baseline=config.score.baseline if config.score.baseline in variants else variants[0],
+        baseline=config.score.baseline,
         bootstrap_samples=40,
         out_comparisons=root / "report" / "comparisons.csv",
         out_seeds=root / "report" / "seeds.csv",
@@ -129,6 +129,8 @@ def _config(
             {"views": ["eo"], "epochs": 6},
             {"views": ["sar"], "epochs": 4},
         ]
+    if content["score"]["baseline"] not in variants:
+        content["score"]["baseline"] = variants[0]
     content["splits"]["random"]["variants"] = list(random_variants)
     return load_config(content)
 
