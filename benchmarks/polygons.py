@@ -2,7 +2,8 @@
 
 solaris thresholds the interior and outlines each connected patch of it, simplified, in a GeoDataFrame. Ours does that
 and more: it finds seeds by the border, parts touching buildings by a watershed, joins crumbs, and gives each footprint
-its confidence and whether the tile's edge cuts it. Both run on one core, and both end in a GeoDataFrame.
+its confidence and whether the tile's edge cuts it. Both run on one core, both end in a GeoDataFrame,
+and both are timed by the CPU time that they take.
 
 That both find the same is asserted where they do the same: without borders and before outlines are simplified, the
 footprints must be the same polygons.
@@ -17,6 +18,7 @@ import importlib
 import os
 import statistics
 import sys
+import time
 import warnings
 from importlib import metadata
 from types import ModuleType
@@ -62,11 +64,12 @@ def main() -> None:
             "sspipe without borders": lambda: our_table(borderless),
         },
         rounds=options.rounds,
+        clock=time.process_time,
     )
     rate = {name: len(tiles) / statistics.median(taken) for name, taken in seconds.items()}
     parted = sum(len(our_polygons(*tile).geometry) for tile in tiles)
     found = {"solaris": buildings, "sspipe": parted, "sspipe without borders": buildings}
-    print(f"{len(tiles)} tiles of {SIZE_PX} x {SIZE_PX} px, one core")
+    print(f"{len(tiles)} tiles of {SIZE_PX} x {SIZE_PX} px, CPU time of one core")
     table(
         [(name, f"{rate[name]:.1f}", f"{1000 / rate[name]:.1f}", found[name]) for name in rate],
         ("side", "tiles/s", "ms/tile", "footprints"),
