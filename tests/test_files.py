@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import pandas as pd
 import pytest
@@ -48,6 +49,39 @@ def test_a_folder_takes_the_place_of_the_old_one_whole_or_not_at_all(tmp_path):
         raise RuntimeError
     assert [path.name for path in final.iterdir()] == ["new"]
     assert [path.name for path in tmp_path.iterdir()] == ["pack"]
+
+
+def test_a_file_is_on_the_disk_before_it_gets_its_name(tmp_path, monkeypatch):
+    events = recorded(monkeypatch)
+    with whole_file(tmp_path / "table") as partial:
+        partial.write_text("whole")
+    assert events == [f"{partial} synced", f"{partial} named table"]
+
+
+def test_what_is_in_a_folder_is_on_the_disk_before_it_gets_its_name_and_then_the_name(tmp_path, monkeypatch):
+    events = recorded(monkeypatch)
+    monkeypatch.setattr("sspipe.files._sync_file_system", lambda folder: events.append(f"all of {folder} synced"))
+    with whole_folder(tmp_path / "pack") as partial:
+        (partial / "shard").write_text("whole")
+    assert events == [f"all of {partial} synced", f"{partial} named pack", f"{tmp_path} synced"]
+
+
+def recorded(monkeypatch):
+    """What is synced and renamed from here on, in order."""
+    events = []
+    fsync, replace = os.fsync, Path.replace
+
+    def recorded_fsync(file):
+        events.append(f"{Path(f'/proc/self/fd/{file}').readlink()} synced")
+        fsync(file)
+
+    def recorded_replace(path, to):
+        events.append(f"{path} named {to.name}")
+        return replace(path, to)
+
+    monkeypatch.setattr(os, "fsync", recorded_fsync)
+    monkeypatch.setattr(Path, "replace", recorded_replace)
+    return events
 
 
 @pytest.mark.parametrize("writer", [whole_file, whole_folder])

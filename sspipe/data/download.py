@@ -165,9 +165,9 @@ class Download:
 
     def _never_whole(self, came: int, error: TransientError) -> UserError:
         return UserError(
-            f"{error}; {STUCK_TRIES + 1} times it ended before the {human_bytes(self._remote.size)} that are expected, "
-            f"after {human_bytes(came)} at most, and the server cannot go on from there. Check archive.size_bytes, "
-            "name another source, or fetch the archive elsewhere and set archive.source: file and archive.path"
+            f"{error}; {STUCK_TRIES} more attempts got no farther than {human_bytes(came)} of "
+            f"{human_bytes(self._remote.size)}, and the server cannot go on from there. Check archive.size_bytes, name "
+            "another source, or fetch the archive elsewhere and set archive.source: file and archive.path"
         )
 
     def _hash_in_order(self) -> None:
