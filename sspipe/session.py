@@ -22,6 +22,7 @@ from sspipe.errors import UserError
 from sspipe.files import read_json, write_json
 from sspipe.log import say, warn
 from sspipe.slurm import SlurmAwayError, call, cancel_command, parse_squeue, squeue_command
+from sspipe.train.submission import Submission
 
 _UNSUPPORTED = (errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOLCK)
 _LEAVING_S = 120
@@ -60,9 +61,13 @@ def going_on(results: Path, profile: Path | None) -> list[str]:
     """
     jobs = {}
     for path in sorted(results.glob("train/*/*/seed*/slurm/job.json")):
-        known = read_json(path)
-        if known.get("job_id") and known.get("ended") is None:
-            jobs[str(path.parents[1].relative_to(results / "train"))] = known["job_id"]
+        try:
+            known = Submission.read(path.parent)
+        except UserError as error:
+            warn(str(error))
+            continue
+        if known is not None and known.job_id is not None and known.ended is None:
+            jobs[str(path.parents[1].relative_to(results / "train"))] = known.job_id
     if not jobs:
         return []
     command = "python -m sspipe cancel" + (f" --profile {profile}" if profile else "")
@@ -71,6 +76,28 @@ def going_on(results: Path, profile: Path | None) -> list[str]:
         *(f"  {job}  {run}" for run, job in jobs.items()),
         f"To end them: {command} --all, or {command} {next(iter(jobs))} for one",
     ]
+
+
+def read_sessions(folder: Path) -> dict[str, Any]:
+    """What `snakemake.json` says: `runs`, names of jobs that may be left, and `sessions`, when each of all began.
+
+    Args:
+        folder: `results/{experiment}/slurm`.
+
+    Raises:
+        UserError: it cannot be read.
+    """
+    path = folder / "snakemake.json"
+    if not path.exists():
+        return {"runs": [], "sessions": {}}
+    known = read_json(path)
+    try:
+        return {"runs": list(known["runs"]), "sessions": dict(known.get("sessions", {}))}
+    except (TypeError, KeyError, ValueError, AttributeError):
+        raise UserError(
+            f"{path}: not what this version writes; see with `squeue --me` that no Snakemake's jobs are left, and "
+            "delete it"
+        ) from None
 
 
 class Session:
@@ -101,10 +128,9 @@ class Session:
             warn(f"{folder}: this file system has no locks; see that no other Snakemake runs the same experiment")
         os.ftruncate(self._handle, 0)
         os.pwrite(self._handle, f"Snakemake, process {os.getpid()} on {socket.gethostname()},".encode(), 0)
-        record = folder / "snakemake.json"
-        known: dict[str, Any] = read_json(record) if record.exists() else {"runs": []}
+        record, known = folder / "snakemake.json", read_sessions(folder)
         # The accounting is asked for the jobs of all of them; it knows local time alone.
-        sessions = {**known.get("sessions", {}), run_id: datetime.now().isoformat(timespec="seconds")}
+        sessions = {**known["sessions"], run_id: datetime.now().isoformat(timespec="seconds")}
         # First: should this process be killed while it cleans up.
         write_json(record, {"runs": [*known["runs"], run_id], "sessions": sessions})
         for run in known["runs"]:

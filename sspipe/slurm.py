@@ -23,6 +23,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from sspipe.errors import UserError
 from sspipe.files import write_json
 
 CALL_LIMIT_S = 60
@@ -153,7 +154,10 @@ def call(command: Sequence[str]) -> str:
     # C: so that nothing depends on the user's language or date format.
     environment = {**os.environ, "LC_ALL": "C", "SLURM_TIME_FORMAT": "standard"}
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=CALL_LIMIT_S, env=environment)
+        # Other jobs' names and folders are in what it says, in whatever encoding their owners had.
+        done = subprocess.run(
+            command, capture_output=True, text=True, errors="replace", timeout=CALL_LIMIT_S, env=environment
+        )
     except subprocess.TimeoutExpired:
         raise SlurmAwayError(f"{command[0]}: no answer within {CALL_LIMIT_S} s") from None
     except FileNotFoundError:
@@ -175,6 +179,7 @@ class Queue:
 
     def __init__(self, folder: Path, every_s: float = 30) -> None:
         self._folder, self._every_s = folder, every_s
+        self._unshared: dict[str, dict] = {}  # looks that could not be written to the folder
 
     def jobs(self) -> dict[str, SlurmJob]:
         """One's own jobs in the queue, and those that ended minutes ago, by number.
@@ -198,9 +203,8 @@ class Queue:
 
     def _look(self, program: str, wanted: tuple[str, ...]) -> list[SlurmJob]:
         path = self._folder / f"{program}.json"
-        self._folder.mkdir(parents=True, exist_ok=True)
         with _locked(self._folder / f"{program}.lock"):
-            seen = _read(path)
+            seen = self._unshared.get(program) or _read(path)
             asked = sorted({*seen.get("asked", ()), *wanted})
             # A clock that was set back must not stop the looking.
             if not 0 <= time.time() - seen.get("taken", 0) < self._every_s:
@@ -214,27 +218,43 @@ class Queue:
                 except SlurmAwayError as error:
                     seen["problem"] = str(error)
                 seen["taken"] = time.time()  # after the answer, which may take long
-                write_json(path, seen)
+                self._share(path, seen)
             elif asked != seen.get("asked", []):
-                write_json(path, {**seen, "asked": asked})  # for the next look
+                self._share(path, {**seen, "asked": asked})  # for the next look
         if "problem" in seen:
             raise SlurmAwayError(seen["problem"])
         return [SlurmJob(**job) for job in seen["jobs"]]
 
+    def _share(self, path: Path, seen: dict) -> None:
+        """Writes a look down for the others; on a disk that is full, or another's folder, it is this process's own."""
+        self._unshared.pop(path.stem, None)
+        try:
+            write_json(path, seen)
+        except (OSError, UserError):
+            self._unshared[path.stem] = seen
+
 
 def _read(path: Path) -> dict:
+    """A look that was written down; nothing if it is not there yet, is damaged, or is another version's: look anew."""
     try:
         content = json.loads(path.read_text())
-    except (OSError, json.JSONDecodeError):  # not there yet, or another version's: look anew
+        _ = [SlurmJob(**job) for job in content.get("jobs", ())], float(content["taken"]), sorted(content["asked"])
+    except (OSError, ValueError, TypeError, AttributeError, KeyError):
         return {}
-    return content if isinstance(content, dict) and ("jobs" in content or "problem" in content) else {}
+    return content if "jobs" in content or "problem" in content else {}
 
 
 @contextmanager
 def _locked(path: Path) -> Iterator[None]:
-    handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+    """Holds a lock; where none can be made or held (another's folder, no locks there), each looks for itself."""
     try:
-        with suppress(OSError):  # a file system without locks: each looks for itself
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+    except OSError:
+        yield
+        return
+    try:
+        with suppress(OSError):
             fcntl.flock(handle, fcntl.LOCK_EX)
         yield
     finally:

@@ -50,3 +50,18 @@ def _at_least(least: float, kind: type) -> Callable[[str], float]:
 
     read.__name__ = kind.__name__  # which argparse tells of what is no number at all
     return read
+
+
+def experiment_flags(parser: Parser) -> None:
+    """Adds the flags that say which experiment is meant, as snakemake takes them."""
+    path(parser, "--profile", "the profile that the night runs with, for example profiles/slurm", required=False)
+    what = "configurations over config.yaml, as snakemake takes them (default: the profile's)"
+    parser.add_argument("--configfile", type=Path, nargs="+", default=(), help=what)
+    parser.add_argument(
+        "--config",
+        nargs="+",
+        default=(),
+        dest="config_values",
+        metavar="KEY=VALUE",
+        help="single values over those, as snakemake takes them",
+    )

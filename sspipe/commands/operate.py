@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
-from sspipe.commands.flags import Parser, StageAdder, number, path
+from sspipe.commands.flags import StageAdder, experiment_flags, number, path
 
 
 def add(stage: StageAdder) -> None:
     """Adds the sub-commands."""
     sub = stage("plan", "operate.plan:plan", "what would run and why, how long it takes, how much disk", quiet=True)
-    _profile(sub)
+    experiment_flags(sub)
     sub.add_argument("--night-hours", type=float, help="length of a night, h (default: plan.night_hours)")
     sub.add_argument("--json", action="store_true", dest="as_json", help="print JSON")
     sub.add_argument("targets", nargs="*", help="rules or files (default: all); after `--`: options of snakemake")
 
     sub = stage("preflight", "operate.preflight:preflight", "what would stop a night, before it begins", quiet=True)
-    _profile(sub)
+    experiment_flags(sub)
     sub.add_argument("--on-node", action="store_true", help="also submit a job of one minute that looks at a node")
     number(
         sub,
@@ -37,14 +35,14 @@ def add(stage: StageAdder) -> None:
     path(sub, "--out", "JSON to write")
 
     sub = stage("status", "operate.status:status", "where every run is, on one screen", quiet=True)
-    _profile(sub)
+    experiment_flags(sub)
     sub.add_argument("--json", action="store_true", dest="as_json", help="print JSON")
     sub.add_argument("--watch", action="store_true", help="again and again, until Ctrl-C")
     what = "between two looks, s; Slurm is asked every 30 s at most (default: %(default)s)"
     number(sub, "--every-seconds", what, float, False, default=5)
 
     sub = stage("cancel", "operate.cancel:cancel", "end Slurm jobs of trainings, after asking", quiet=True)
-    _profile(sub)
+    experiment_flags(sub)
     sub.add_argument(
         "--all", action="store_true", dest="all_runs", help="all of them, and this experiment's other jobs"
     )
@@ -52,7 +50,7 @@ def add(stage: StageAdder) -> None:
     sub.add_argument("runs", nargs="*", help="split/variant/seedN, or any part of it, such as a variant")
 
     sub = stage("efficiency", "operate.efficiency:efficiency", "what was asked for against what was used", quiet=True)
-    _profile(sub)
+    experiment_flags(sub)
     path(sub, "--folder", "results/{experiment}, in place of profile and configuration", required=False)
     path(sub, "--out", "CSV to write (default: print)", required=False)
     sub.add_argument("--json", action="store_true", dest="as_json", help="print JSON")
@@ -62,17 +60,3 @@ def add(stage: StageAdder) -> None:
     )
     path(sub, "--logs", "folder of logs")
     sub.add_argument("command", nargs="*", help="after `--`: program to run and follow")
-
-
-def _profile(parser: Parser) -> None:
-    path(parser, "--profile", "the profile that the night runs with, for example profiles/slurm", required=False)
-    what = "configurations over config.yaml, as snakemake takes them (default: the profile's)"
-    parser.add_argument("--configfile", type=Path, nargs="+", default=(), help=what)
-    parser.add_argument(
-        "--config",
-        nargs="+",
-        default=(),
-        dest="config_values",
-        metavar="KEY=VALUE",
-        help="single values over those, as snakemake takes them",
-    )

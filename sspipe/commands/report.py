@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
-from sspipe.commands.flags import Parser, StageAdder, number, path, paths
+from sspipe.commands.flags import Parser, StageAdder, experiment_flags, number, path, paths
 
 
 def add(stage: StageAdder) -> None:
@@ -56,9 +54,7 @@ def add(stage: StageAdder) -> None:
     path(sub, "--out-figures", "folder of figures and their data to write")
 
     sub = stage("report-so-far", "report.so_far:report_so_far", "the comparison report of the runs that have finished")
-    path(sub, "--profile", "the profile that the runs were started with", required=False)
-    what = "configurations over config.yaml, as snakemake takes them (default: the profile's)"
-    sub.add_argument("--configfile", type=Path, nargs="+", default=(), help=what)
+    experiment_flags(sub)
 
 
 def run_names(parser: Parser, what: str) -> None:

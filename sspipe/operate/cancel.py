@@ -11,6 +11,7 @@ from pathlib import Path
 from sspipe.config import Config
 from sspipe.errors import UserError
 from sspipe.files import read_json
+from sspipe.log import warn
 from sspipe.operate.profile import read_config, read_profile
 from sspipe.operate.runs import is_locked, runs_of
 from sspipe.operate.status import rule_of, snakemakes_own
@@ -100,8 +101,13 @@ def _training(config: Config, run: tuple[str, str, int], jobs: Mapping[str, Slur
     path = config.folder / "train" / split / variant / f"seed{seed}" / "slurm" / "job.json"
     if not path.exists():
         return []
-    known = read_json(path)
-    fitting = [job for job in jobs.values() if job.id == known.get("job_id") or job.name == known.get("name")]
+    try:
+        known = read_json(path)
+        number, name = known.get("job_id"), known.get("name")
+    except (UserError, AttributeError):
+        warn(f"{path}: damaged; a job of that run, if it has one, is not cancelled: squeue --me, and scancel")
+        return []
+    fitting = [job for job in jobs.values() if job.id == number or job.name == name]
     return [Victim(f"{split}/{variant}/seed{seed}", job) for job in fitting if not job.final]
 
 

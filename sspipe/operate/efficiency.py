@@ -13,11 +13,13 @@ from statistics import fmean
 from typing import Any
 
 from sspipe.errors import UserError
-from sspipe.files import read_json, whole_file
+from sspipe.files import whole_file
 from sspipe.log import say, warn
 from sspipe.operate.accounting import Attempt, accounting_command, executor_command, parse_accounting
 from sspipe.operate.profile import read_config, read_profile
+from sspipe.operate.runs import read_record, slurm_job_id
 from sspipe.operate.text import columns, hours
+from sspipe.session import read_sessions
 from sspipe.slurm import SlurmAwayError, call
 
 # Of what people read; in brackets what was asked for, or held.
@@ -101,7 +103,7 @@ def efficiency(
 def measured(folder: Path) -> list[Row]:
     """Every training of an experiment that has begun, and every rule that was measured."""
     runs = [path for path in sorted(folder.glob("train/*/*/seed*")) if path.is_dir()]
-    ids = {path: job for path in runs if (job := _job_id(path)) is not None}
+    ids = {path: job for path in runs if (job := slurm_job_id(path)) is not None}
     attempts = _accounting(accounting_command(sorted(ids.values()))) if ids else {}
     trainings = [training_row(path, folder, attempts.get(ids.get(path, ""), [])) for path in runs]
     return [row for row in trainings if row is not None] + rule_rows(folder / "benchmarks", _jobs_of_rules(folder))
@@ -109,7 +111,7 @@ def measured(folder: Path) -> list[Row]:
 
 def training_row(path: Path, folder: Path, attempts: Sequence[Attempt]) -> Row | None:
     """One training, by its own record and by Slurm's accounting; None if neither knows it."""
-    record: dict[str, Any] = read_json(path / "train.json") if (path / "train.json").exists() else {}
+    record = read_record(path / "train.json") or {}
     if not record and not attempts:
         return None
     gpu_seconds = record.get("gpu_seconds")
@@ -264,8 +266,7 @@ def _back(name: str, text: str) -> str | int | float | None:
 
 def _jobs_of_rules(folder: Path) -> dict[str, list[list[Attempt]]]:
     """Attempts of each job that Snakemake's executor submitted for this experiment, by rule; see `sspipe.session`."""
-    record = folder / "slurm" / "snakemake.json"
-    sessions: dict[str, str] = read_json(record).get("sessions", {}) if record.exists() else {}
+    sessions: dict[str, str] = read_sessions(folder / "slurm")["sessions"]
     found: dict[str, list[list[Attempt]]] = {}
     if sessions:
         for attempts in _accounting(executor_command(sorted(sessions), min(sessions.values()))).values():
@@ -280,11 +281,6 @@ def _accounting(command: Sequence[str]) -> dict[str, list[Attempt]]:
     except SlurmAwayError as error:
         warn(f"the accounting does not answer ({error}): what was asked for, and the queue's times, are left out")
         return {}
-
-
-def _job_id(run: Path) -> str | None:
-    path = run / "slurm" / "job.json"
-    return read_json(path).get("job_id") if path.exists() else None
 
 
 def _sum_if_all_known(values: Iterable[float | None]) -> float | None:

@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 from sspipe.config import Config
-from sspipe.files import read_json
 from sspipe.operate import disk, work
 from sspipe.operate.dry_run import PlannedJob, dry_run, jobs_per_rule
 from sspipe.operate.gpus import gpus_of
@@ -274,8 +273,11 @@ def _share_done(run: Path) -> float:
     progress = run / "progress.json"
     if not progress.exists() or not any((run / "checkpoints").glob("checkpoint-*.pt")):
         return 0.0
-    live = read_json(progress)
-    return float((live["epoch"] - 1) / live["epochs"])
+    try:
+        live = json.loads(progress.read_text())
+        return float((live["epoch"] - 1) / live["epochs"])
+    except (OSError, ValueError, TypeError, KeyError, ZeroDivisionError):  # damaged: the whole is counted
+        return 0.0
 
 
 def _prediction_hours(job: PlannedJob, config: Config, tflops: float) -> float:

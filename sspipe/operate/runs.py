@@ -12,6 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from sspipe.config import Config
+from sspipe.errors import UserError
+from sspipe.files import read_json
+from sspipe.log import warn
+from sspipe.slurm import INTERRUPTED as ENDED_BY_SLURM
 from sspipe.slurm import RUNNING, WAITING, SlurmJob
 
 DONE, TRAINING, QUEUED = "done", "training", "queued"
@@ -119,6 +123,18 @@ def run_state(config: Config, split: str, variant: str, seed: int, jobs: Mapping
     )
 
 
+def read_record(path: Path) -> dict[str, Any] | None:
+    """A run's `train.json`; None if it is not there, or is damaged, which is told and stops no table of the others."""
+    try:
+        record = read_json(path) if path.exists() else {}
+    except (UserError, UnicodeDecodeError):
+        record = None
+    if not isinstance(record, dict):
+        warn(f"{path}: damaged, and left out; delete it, and the same snakemake command writes it anew")
+        return None
+    return record or None
+
+
 def slurm_job_id(folder: Path) -> str | None:
     """The number of the Slurm job that trains or trained in a run's folder; None if there was none."""
     content = _json(folder / "slurm" / "job.json")
@@ -180,12 +196,16 @@ def _state(
         return TRAINING, ""
     if record is not None:
         return DONE, _outdated(config, variant, record)
+    if (folder / "train.json").exists():
+        return FAILED, "its train.json is damaged: delete it, and the same command writes it anew"
     begun = live is not None or any((folder / "checkpoints").glob("checkpoint-*.pt"))
     if job is not None and job.state == "CANCELLED":
         return CANCELLED, "the same command goes on from its checkpoint" if begun else "the same command submits it"
     error = last_error(log)
     if error is not None:
         return FAILED, error
+    if job is not None and job.state in ENDED_BY_SLURM:
+        return INTERRUPTED, f"{job.state}; the same command goes on" + (" from its checkpoint" if begun else "")
     if job is not None and job.state not in ("COMPLETED",):
         return FAILED, " ".join(part for part in (job.state, job.reason) if part)
     if begun:
@@ -205,6 +225,6 @@ def _json(path: Path) -> dict[str, Any] | None:
     """The content of a file that may not be there, or is of a version that cannot be read."""
     try:
         content = json.loads(path.read_text())
-    except (OSError, json.JSONDecodeError):
+    except (OSError, ValueError):
         return None
     return content if isinstance(content, dict) else None

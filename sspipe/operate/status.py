@@ -13,12 +13,12 @@ from pathlib import Path
 from typing import Any
 
 from sspipe.config import Config
-from sspipe.files import read_json
 from sspipe.log import duration
 from sspipe.operate.freshness import Stale, stale_results
 from sspipe.operate.profile import read_config, read_profile
 from sspipe.operate.runs import QUEUED, STATES, TRAINING, run_states, runs_of, slurm_job_id
 from sspipe.operate.text import columns
+from sspipe.session import read_sessions
 from sspipe.slurm import Queue, SlurmAwayError, SlurmJob
 
 _HEADER = ("run", "state", "job", "node", "epoch", "loss", "val. IoU", "left", "restarts", "log")
@@ -113,8 +113,7 @@ def snakemakes_own(config: Config, jobs: Mapping[str, SlurmJob]) -> list[SlurmJo
 
     They bear the name of the Snakemake process, which `sspipe.session` remembers.
     """
-    record = config.folder / "slurm" / "snakemake.json"
-    names = set(read_json(record)["runs"]) if record.exists() else set()
+    names = set(read_sessions(config.folder / "slurm")["runs"])
     return [job for job in jobs.values() if job.name in names and not job.final]
 
 

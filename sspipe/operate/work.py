@@ -15,7 +15,9 @@ from typing import Any
 
 from sspipe.config import SIDE_MULTIPLE, Config, Split
 from sspipe.data import own_data
-from sspipe.files import read_json, read_table
+from sspipe.files import read_table
+from sspipe.log import warn
+from sspipe.operate.runs import read_record
 from sspipe.variants import Model, Variant, View
 
 # A step computes forward once, and backward about twice that: gradients of activations and of weights.
@@ -136,8 +138,14 @@ def measured_rate(config: Config, on_gpu: bool) -> Rate | None:
     """
     rates, devices = [], set()
     for path in sorted(config.folder.glob("train/*/*/seed*/train.json")):
-        record = read_json(path)
-        rate = rate_of(record, config.tiles.padded_px, on_gpu, bands_of(config))
+        record = read_record(path)
+        if record is None:
+            continue
+        try:
+            rate = rate_of(record, config.tiles.padded_px, on_gpu, bands_of(config))
+        except (KeyError, TypeError, ValueError):
+            warn(f"{path}: not what this version writes; its rate is not counted")
+            continue
         if rate is not None:
             rates.append(rate / (config.plan.gpu_scaling if on_gpu and record.get("ranks", 1) > 1 else 1))
             devices.add(str(record["device"]))

@@ -26,7 +26,7 @@ Run = tuple[str, str, int]
 AFTER_TRAINING = ("predict_validation", "tune_polygons", "predict_tiles", "extract_polygons", "score_polygons")
 
 
-def report_so_far(*, profile: Path | None, configfile: Sequence[Path]) -> None:
+def report_so_far(*, profile: Path | None, configfile: Sequence[Path], config_values: Sequence[str] = ()) -> None:
     """Writes `report/so_far/index.html` of an experiment: finished runs in full, the others as marked gaps.
 
     The workflow writes its report when all runs have scores; after a failure this one can be had at once. It changes
@@ -35,11 +35,12 @@ def report_so_far(*, profile: Path | None, configfile: Sequence[Path]) -> None:
     Args:
         profile: as Snakemake's `--profile`, for the configurations that it names.
         configfile: as Snakemake's `--configfile`.
+        config_values: as Snakemake's `--config`.
 
     Raises:
         UserError: profile or configuration cannot be used, or no run has scores yet.
     """
-    config = read_config(read_profile(profile), configfile)
+    config = read_config(read_profile(profile), configfile, config_values)
     folder, out = config.folder, config.folder / "report" / "so_far"
     done = [run for run in runs_of(config) if _is_done(RunFiles(folder, [_name(run)]))]
     if not done:

@@ -22,6 +22,8 @@ ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _AWAY = ("unable to contact", "timed out", "connection refused", "communication", "temporarily")
 # Ended by Slurm so often in turn without a newer checkpoint: more of the same will not help.
 _FRUITLESS = 3
+# NFS looks again for a file that was not there a minute ago, at the latest.
+_ON_THEIR_WAY_S, _LOOK_FOR_RESULTS_S = 90, 5
 
 
 @dataclass(frozen=True)
@@ -83,7 +85,7 @@ class Follower:
             ended = self._wait_for_end(submission)
             self._pass_on()
             submission = Submission.read(self._run.folder) or submission
-            if self._results_are_there() and self._is_done(submission, ended):
+            if self._results_have_come(ended) and self._is_done(submission, ended):
                 replace(submission, ended="COMPLETED").write(self._run.folder)
                 return
             submission = self._go_on(submission, ended)
@@ -121,6 +123,15 @@ class Follower:
 
     def _results_are_there(self) -> bool:
         return all(path.exists() for path in self._run.outputs)
+
+    def _results_have_come(self, ended: SlurmJob | None) -> bool:
+        """The same, once a job has ended: what a node wrote is seen here a little later on a network's file system."""
+        if ended is not None and ended.state == "COMPLETED":
+            limit = time.monotonic() + _ON_THEIR_WAY_S
+            while not self._results_are_there() and time.monotonic() < limit:
+                self._watch.tell(f"Slurm job {ended.id} has completed; its results are waited for")
+                time.sleep(min(self._poll_s, _LOOK_FOR_RESULTS_S))
+        return self._results_are_there()
 
     def _finished_before(self) -> bool:
         """Whether the training has finished, so that its results only need to be written; no job is needed for that."""

@@ -122,6 +122,8 @@ def launch(
 
 
 def _detach(number: int, frame: FrameType | None) -> None:
+    for each in ENDING:  # a second one, as Ctrl-C and a closed terminal send, must not cut the good-bye short
+        signal.signal(each, lambda *_: None)
     raise DetachedError(number)
 
 

@@ -29,7 +29,7 @@ from pathlib import Path
 from typing import Any
 
 from sspipe.errors import UserError
-from sspipe.files import read_json, write_json
+from sspipe.files import write_json
 from sspipe.slurm import absent
 from sspipe.train.rank import Rank
 
@@ -105,14 +105,15 @@ class Submission:
             UserError: it cannot be read.
         """
         path = folder / "job.json"
-        if not path.exists():
-            return None
-        content = read_json(path)
         try:
+            content = json.loads(path.read_text())
             return cls(**{**content, "command": tuple(content["command"])})
-        except (TypeError, KeyError) as error:
+        except FileNotFoundError:
+            return None
+        except (OSError, ValueError, TypeError, KeyError) as error:
             raise UserError(
-                f"{path}: not what this version writes ({error}); see that the job has ended, and delete it"
+                f"{path}: cannot be read, or is not what this version writes ({error}); see with `squeue --me` that no "
+                "job of this run is left, or two would train it, and delete the file"
             ) from None
 
     def write(self, folder: Path) -> Submission:
@@ -242,7 +243,10 @@ def _outcomes(submission: Submission, folder: Path) -> list[tuple[float, int, st
     for rank in range(submission.request["tasks"]):
         path = JobPaths(jobs_folder(folder), job_id=submission.job_id, task_id=rank).result_pickle
         if path.exists():
-            outcome, what = pickle_load(path)
+            try:
+                outcome, what = pickle_load(path)
+            except Exception as error:  # a damaged pickle raises anything
+                outcome, what = "error", f"{path} cannot be read ({error!r})"
             told.append((path.stat().st_mtime, rank, str(outcome), str(what)))
     return told
 

@@ -2,6 +2,7 @@
 
 import fcntl
 import json
+from pathlib import Path
 
 import pytest
 
@@ -115,3 +116,11 @@ def test_a_scheduler_that_does_not_answer_is_told(monkeypatch):
     monkeypatch.setattr(stage, "call", away)
     with pytest.raises(UserError, match=r"Slurm does not answer.*nothing was cancelled"):
         stage._queue()
+
+
+def test_a_run_whose_record_is_damaged_keeps_no_other_from_being_cancelled(here, capsys):
+    for content in ("", "[]"):
+        (Path("results/t/train/spatial/a/seed0/slurm") / "job.json").write_text(content)
+        assert cancel(all_runs=True) == 0
+        assert "seed0/slurm/job.json: damaged" in capsys.readouterr().err
+    assert here == ["12", "13"]

@@ -56,6 +56,21 @@ def state_of(config, jobs=None, seed=0):
     return run_state(config, "spatial", "a", seed, jobs or {})
 
 
+def test_a_job_that_slurm_ended_is_interrupted_and_not_failed(config):
+    write(config.folder / "train/spatial/a/seed0/slurm/job.json", {"job_id": "17"})
+    run = state_of(config, {"17": slurm_job("TIMEOUT", "TimeLimit")})
+    assert (run.state, run.detail) == ("interrupted", "TIMEOUT; the same command goes on")
+    live(config)
+    run = state_of(config, {"17": slurm_job("NODE_FAIL")})
+    assert (run.state, run.detail) == ("interrupted", "NODE_FAIL; the same command goes on from its checkpoint")
+
+
+def test_a_damaged_record_is_told(config):
+    for content in ("", "[]", "{"):
+        write(config.folder / "train/spatial/a/seed0/train.json", content)
+        assert (state_of(config).state, "train.json is damaged" in state_of(config).detail) == ("failed", True)
+
+
 def test_a_run_that_was_not_begun_says_so_and_where_its_log_will_be(config):
     run = state_of(config)
     assert (run.state, run.epoch, run.epochs) == ("not begun", None, 10)

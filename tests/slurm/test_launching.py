@@ -1,7 +1,9 @@
 """What is asked of Slurm, as text; and what is remembered of it."""
 
 import os
+import pickle
 import signal
+import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -9,11 +11,24 @@ from pathlib import Path
 import pytest
 from snakemake.resources import Resources
 
+from sspipe.cli import parsed
 from sspipe.errors import UserError
 from sspipe.files import read_json
-from sspipe.session import Session, going_on, keep_set_resources
+from sspipe.session import Session, going_on, keep_set_resources, read_sessions
+from sspipe.slurm import Queue, SlurmJob
+from sspipe.train.follower import Follower, Run
 from sspipe.train.rank import Rank, _after_a_stop, meeting_point
-from sspipe.train.submission import Request, Submission, digest, new_submission, node_python, parameters, submit
+from sspipe.train.submission import (
+    Request,
+    Submission,
+    digest,
+    failures,
+    new_submission,
+    node_python,
+    parameters,
+    submit,
+    succeeded,
+)
 
 REQUEST = Request(
     partition="gpu",
@@ -175,9 +190,28 @@ def test_what_was_remembered_is_read_back_and_other_files_are_refused(tmp_path):
     submission = new_submission("a", "0", ["train"], REQUEST).as_submitted(tmp_path, "7").write(tmp_path)
     again = Submission.read(tmp_path)
     assert (again.job_id, again.command, again.log) == ("7", submission.command, submission.log)
-    (tmp_path / "job.json").write_text('{"command": []}')
-    with pytest.raises(UserError, match=r"job\.json: not what this version writes"):
-        Submission.read(tmp_path)
+    # Never "delete it and run again": a job may be at work, and a second one would be submitted.
+    for damaged in (b'{"command": []}', b"[]", b"null", b"", b"\xff\xfe", b'{"name": "train-'):
+        (tmp_path / "job.json").write_bytes(damaged)
+        with pytest.raises(UserError, match=r"job\.json: cannot be read, .* see with `squeue --me` that no job"):
+            Submission.read(tmp_path)
+
+
+def test_what_ranks_have_told_is_read_even_where_it_is_damaged(tmp_path):
+    submission = new_submission("a", "0", ["train"], replace(REQUEST, tasks=2)).as_submitted(tmp_path, "7")
+    (tmp_path / "jobs").mkdir()
+    for rank, content in ((0, b""), (1, pickle.dumps(("success", 0)))):
+        (tmp_path / f"jobs/7_{rank}_result.pkl").write_bytes(content)
+    assert not succeeded(submission, tmp_path)
+    ((rank, what),) = failures(submission, tmp_path)
+    assert rank == 0 and "7_0_result.pkl cannot be read" in what
+
+
+def test_a_damaged_record_of_sessions_is_told_and_not_taken_for_none(tmp_path):
+    for content in ("{}", "[]", '{"runs": 3}'):
+        (tmp_path / "snakemake.json").write_text(content)
+        with pytest.raises(UserError, match=r"snakemake\.json: not what this version writes; see with `squeue --me`"):
+            read_sessions(tmp_path)
 
 
 def test_the_digest_follows_the_content_of_files_and_the_values(tmp_path):
@@ -198,6 +232,60 @@ def test_one_resource_on_the_command_line_leaves_the_profiles_others():
     assert "mem_mb" in given["pack_tiles"]
 
 
+def test_results_that_a_network_shows_a_little_later_are_waited_for(tmp_path, monkeypatch, capsys):
+    outputs = {name: tmp_path / name for name in ("out_model", "out_metrics", "out_record")}
+    run = Run(tmp_path, "s/v/seed0", (), {"checkpoints": tmp_path, **outputs}, "0", REQUEST)
+    follower = Follower(run, Queue(tmp_path), 1)
+    ended = {
+        state: SlurmJob("7", "n", state, "", "node1", "1:00", "8:00:00", "", "") for state in ("COMPLETED", "FAILED")
+    }
+    slept = []
+    monkeypatch.setattr("time.sleep", slept.append)
+    assert not follower._results_have_come(ended["FAILED"]) and not slept
+    monkeypatch.setattr("time.sleep", lambda seconds: [path.touch() for path in outputs.values()])
+    assert follower._results_have_come(ended["COMPLETED"])
+    assert "has completed; its results are waited for" in capsys.readouterr().out
+
+
+FOLLOWING = """
+import os, signal, sys
+from sspipe.train import launch
+
+def run(self):
+    for number in launch.ENDING:  # all at once, as Ctrl-C in a terminal that is closed
+        os.kill(os.getpid(), number)
+
+launch.Follower.run = run
+launch._settings = lambda options: "0"
+sys.exit(launch.launch(**eval(sys.argv[1])))
+"""
+
+
+def test_several_signals_at_once_end_a_launcher_with_one_word_of_good_bye(tmp_path):
+    new_submission("a", "0", ["train"], REQUEST).as_submitted(tmp_path, "7").write(tmp_path)
+    flags = ["launch", "--folder", str(tmp_path), "--queue", str(tmp_path), "--tasks", "1", "--cpus-per-task", "1"]
+    files = ["--settings", "--split-table", "--statistics", "--packs", "--checkpoints", "--out-model", "--out-metrics"]
+    numbers = [
+        "--seed",
+        "--threads",
+        "--shuffle-shards",
+        "--ranks",
+        "--workers",
+        "--checkpoint-minutes",
+        "--log-seconds",
+    ]
+    training = [word for flag in (*files, "--out-record") for word in (flag, "x")]
+    training += [word for flag in numbers for word in (flag, "1")]
+    words = ["train", "--split", "s", "--variant", "v", "--precision", "auto", *training]
+    options = parsed([*flags, "--runtime-min", "1", "--signal-delay-s", "9", "--", *words])[1]
+    options.update(folder="PATH", queue="PATH")
+    told = repr(options).replace("'PATH'", f"__import__('pathlib').Path({str(tmp_path)!r})")
+    done = subprocess.run([sys.executable, "-c", FOLLOWING, told], capture_output=True, text=True, timeout=300)
+    assert done.returncode in (128 + signal.SIGINT, 128 + signal.SIGTERM, 128 + signal.SIGHUP), done.stderr
+    assert done.stdout.count("the training goes on as Slurm job 7") == 1
+    assert done.stderr == ""
+
+
 def test_two_snakemakes_do_not_work_on_one_experiment(tmp_path):
     first = Session(tmp_path / "slurm", "one")
     with pytest.raises(UserError, match="is at work on this experiment"):
@@ -213,6 +301,9 @@ def test_whoever_ends_snakemake_is_told_what_goes_on_and_how_to_end_it(tmp_path)
         folder = tmp_path / "train/spatial" / name / "slurm"
         submission = new_submission(name, "0", ["train"], REQUEST)
         replace(submission, job_id=job, ended=ended).write(folder)
+    damaged = tmp_path / "train/spatial/c/seed0/slurm/job.json"
+    damaged.parent.mkdir(parents=True)
+    damaged.write_text("")
     told = going_on(tmp_path, Path("profiles/slurm"))
     assert told[1:] == [
         "  7  spatial/a/seed0",

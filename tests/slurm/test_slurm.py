@@ -68,6 +68,28 @@ def test_a_scheduler_that_is_away_is_not_asked_more_often(tmp_path, programs):
     assert len((programs / "calls").read_text().splitlines()) == 1
 
 
+def test_a_look_that_cannot_be_shared_is_ones_own_and_as_seldom(tmp_path, programs):
+    (tmp_path / "file").touch()  # root may write anywhere but below a file
+    queue = Queue(tmp_path / "file" / "slurm", every_s=30)
+    for _ in range(5):
+        assert queue.jobs()["2"].state == "RUNNING"
+    assert len((programs / "calls").read_text().splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    "content", ["", "[]", "{}", '{"taken": "x", "asked": [], "jobs": []}', '{"taken": 9e9, "asked": [], "jobs": [{}]}']
+)
+def test_a_look_that_is_damaged_or_of_another_version_is_taken_anew(content, tmp_path, programs):
+    (tmp_path / "squeue.json").write_text(content)
+    assert Queue(tmp_path, every_s=30).jobs()["2"].state == "RUNNING"
+
+
+def test_names_of_any_bytes_in_the_queue_stop_nothing(tmp_path, programs):
+    odd = SQUEUE.replace("a-job", "Stra\xdfe|7").encode("latin-1")
+    (programs / "squeue.out").write_bytes(odd)
+    assert Queue(tmp_path, every_s=30).jobs()["2"].node == "node1"
+
+
 def test_the_next_look_asks_for_all_that_were_asked_for(tmp_path, programs):
     Queue(tmp_path / "slurm", every_s=30).ended("1")
     Queue(tmp_path / "slurm", every_s=30).ended("7")  # not looked for yet
