@@ -182,6 +182,12 @@ def _truth(path: Path, inventory: Inventory) -> tuple[dict[str, list[bytes]], li
     outlines = shapely.to_wkb(table["geometry"].to_numpy()[there])
     for image, outline in zip(table["image_id"].to_numpy()[there], outlines, strict=True):
         polygons[str(image)].append(outline)
+    if polygons.keys().isdisjoint(inventory.tiles):
+        named = f"its rows are of others, such as `{next(iter(polygons))}`" if polygons else "it has no rows"
+        raise UserError(
+            f"{path}: names none of the {counted(len(inventory.tiles), 'tile')}, such as {inventory.tiles[0]}, so that "
+            f"nothing could be scored: {named}; {FETCH_AGAIN}"
+        )
     known = {*inventory.tiles, *(each.tile_id for each in inventory.left_out)}
     return polygons, sorted(polygons.keys() - known)
 
@@ -230,8 +236,13 @@ def _warn_of_content(summary: dict[str, Any]) -> None:
         tiles = [row["tile_id"] for row in labels["tiles_that_differ"]]
         warn(
             f"index_tiles: label files and the truth's CSV differ ({counted(labels['geojson_alone'], 'footprint')} and "
-            f"{counted(labels['csv_alone'], 'polygon')} alone, {labels['moved']} moved by up to "
-            f"{labels['worst_distance_px'] or 0:.2f} px) in tiles: {_some(tiles)}"
+            f"{counted(labels['csv_alone'], 'polygon')} alone, "
+            + (
+                f"{labels['moved']} moved by up to {labels['worst_distance_px']:.2f} px"
+                if labels["moved"]
+                else "none moved"
+            )
+            + f") in tiles: {_some(tiles)}"
         )
 
 

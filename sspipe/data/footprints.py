@@ -149,7 +149,7 @@ def _features(path: Path, epsg: int) -> list[dict[str, Any]]:
         named = _CRS.match(str(name))
         if not named or int(named["epsg"]) != epsg:
             raise LabelError(f"CRS is {name or crs}")
-    return [feature for feature in features if isinstance(feature, dict)]
+    return [_mapping(feature) for feature in features]  # what is no feature has no geometry, and is listed as such
 
 
 def _refuse_another_place(polygon: shapely.Geometry, tile: shapely.Geometry) -> None:

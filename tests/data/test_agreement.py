@@ -123,6 +123,16 @@ def test_dos_lines_and_a_byte_order_mark_change_nothing(raw, newline, mark):
     assert labels_of(raw)["matched"] == 6
 
 
+@pytest.mark.parametrize(
+    ("names", "told"),
+    [(["another_tile_1"], "its rows are of others, such as `another_tile_1`"), ([], "it has no rows")],
+)
+def test_a_csv_that_names_none_of_the_tiles_is_refused_before_days_of_training(raw, names, told):
+    write_truth(raw, {name: [small_scene.BUILDING_PX] for name in names})
+    message = refusal(raw)
+    assert f"{spacenet6.TRUTH_FILE}: names none of the 6 tiles, such as " in message and told in message
+
+
 def test_an_invalid_polygon_of_the_csv_is_told_because_the_metric_never_matches_it(raw, capsys):
     write_truth(raw, truth(first=["POLYGON ((10 24, 34 24, 34 40, 10 40, 34 24, 10 24))"]))
     assert labels_of(raw)["csv_invalid"] == 1

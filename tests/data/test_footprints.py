@@ -57,6 +57,14 @@ def test_what_cannot_be_a_footprint_is_skipped_with_a_reason(geometry, problem):
     assert result is None and problem in reason
 
 
+@pytest.mark.parametrize("thing", [None, 3, "a feature", []])
+def test_what_is_no_feature_is_listed_with_its_place_in_the_file(tmp_path, thing):
+    path = write_labels(tmp_path, TILE_IDS[0], [feature(7, 10, 10, 5, 5), thing])
+    footprints, problems = read_footprints(path, "tile", None)
+    assert [found.building_id for found in footprints] == [7]
+    assert [tuple(problem) for problem in problems] == [("tile", -2, "has no geometry", "skipped")]
+
+
 @given(st.lists(st.lists(coordinates, min_size=3, max_size=9), min_size=1, max_size=3))
 def test_whatever_is_kept_is_a_valid_flat_polygon_with_an_area(rings):
     geometry, problem = mended(polygon(*[[*ring, ring[0]] for ring in rings]))
