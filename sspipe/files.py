@@ -149,6 +149,8 @@ def read_json(path: Path) -> Any:
         return json.loads(Path(path).read_text())
     except FileNotFoundError:
         raise UserError(f"{path}: no such file; run the rule that writes it") from None
+    except OSError as error:  # a folder, or a file of somebody else's
+        raise UserError(f"{path}: cannot be read ({error.strerror}); name a JSON file that you may read") from None
     except ValueError as error:  # also of bytes that are no text
         raise UserError(f"{path}: not valid JSON ({error}); delete it and run again") from None
 

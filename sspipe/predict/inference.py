@@ -20,7 +20,7 @@ from sspipe.log import progress, say, warn
 from sspipe.models.build import Network, build_network, input_bands
 from sspipe.pack.orientation import orient
 from sspipe.train.checks import refuse_unsupported_gpu
-from sspipe.train.dataset import PackedTiles, read_subset
+from sspipe.train.dataset import PackedTiles, read_statistics, read_subset
 from sspipe.train.device import prepare
 from sspipe.train.loader import Batch, BatchLoader, no_draws
 from sspipe.train.precision import (
@@ -77,7 +77,7 @@ def predict_tiles(
     if missing:
         raise UserError(f"{record}: lacks {', '.join(sorted(missing))}, so it is not a run's record; train it again")
     variant = validated(Variant, trained["settings"], str(record))
-    moments = read_json(statistics)
+    moments = read_statistics(statistics)
     network = load_network(model, variant, device, moments)
     tiles = PackedTiles(packs, read_subset(split_table, subset))
     standardise = Standardiser(moments, device)

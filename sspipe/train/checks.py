@@ -15,7 +15,7 @@ from sspipe.log import say
 from sspipe.models.build import build_network, input_bands
 from sspipe.models.unet16 import LEVELS
 from sspipe.pack.identity import pack_digest
-from sspipe.train.dataset import DTYPES, Array, PackedTiles
+from sspipe.train.dataset import DTYPES, Array, PackedTiles, read_statistics
 from sspipe.train.distributed import Place, Ranks
 from sspipe.train.loader import Batch
 from sspipe.train.precision import Precision
@@ -63,7 +63,7 @@ def early_checks(
         images=images,
         precision=precision,
         device=device,
-        statistics=read_json(statistics),
+        statistics=read_statistics(statistics),
     )
 
 
@@ -148,7 +148,7 @@ def refuse_incomplete_pack(
         raise UserError(f"{manifests[0].parent.parent}: {what} of {first['shards']}; run the target `data` again")
     train_tiles.open_all(arrays)
 
-    about = read_json(statistics)
+    about = read_statistics(statistics)
     expected = {"split": split, "tiles": len(train_tiles) + left_out, "pack": pack_digest(manifests)}
     for key, value in expected.items():
         if about.get(key) != value:

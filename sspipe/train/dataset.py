@@ -149,6 +149,12 @@ def read_subset(split_table: Path, subset: str, with_eo: bool = False) -> list[s
         UserError: the subset is empty, or has no tile with an EO image.
     """
     table = read_table(split_table)
+    lacking = [name for name in ("tile_id", "subset") if name not in table]
+    if lacking:
+        raise UserError(
+            f"{split_table}: not the table of a split, as it has no column {' and no '.join(lacking)}; "
+            "name splits/{split}.parquet, as the target `data` writes it"
+        )
     chosen = table[table["subset"] == subset]
     without = ~chosen["has_eo"].to_numpy(bool) if with_eo and "has_eo" in chosen else np.zeros(len(chosen), bool)
     tile_ids = sorted(chosen.loc[~without, "tile_id"])
@@ -160,6 +166,27 @@ def read_subset(split_table: Path, subset: str, with_eo: bool = False) -> list[s
     if not tile_ids:
         raise UserError(f"{split_table}: no {subset} tiles; change the split's fractions or line in the configuration")
     return tile_ids
+
+
+def read_statistics(path: Path) -> dict[str, Any]:
+    """Reads the statistics of a split.
+
+    Returns:
+        Among the rest `views`: of each its bands' `mean` and `std`.
+
+    Raises:
+        UserError: the file cannot be read, or is something else.
+    """
+    content: dict[str, Any] = read_json(path)
+    try:
+        for about in content["views"].values():
+            if len(about["mean"]) != len(about["std"]) or not np.isfinite([about["mean"], about["std"]]).all():
+                raise ValueError("mean and std are not numbers, one of each a band")
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
+        raise UserError(
+            f"{path}: not the statistics of a split ({error!r}); delete the file and run the target `data` again"
+        ) from None
+    return content
 
 
 def _read_manifest(path: Path) -> dict[str, Any]:

@@ -9,9 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from sspipe.errors import UserError
-from sspipe.files import read_json
 from sspipe.pack.identity import pack_digest
-from sspipe.train.dataset import PackedTiles
+from sspipe.train.dataset import PackedTiles, read_statistics
 from sspipe.variants import Variant
 
 _INPUT = "input: "
@@ -43,7 +42,7 @@ def identity_of(
     inputs: dict[str, Any] = {
         "training tiles of the split table": train_tiles.tile_ids,
         "validation tiles of the split table": validation_tiles.tile_ids,
-        "statistics": read_json(statistics)["views"],
+        "statistics": read_statistics(statistics)["views"],
         "packed tiles": pack_digest(packs),
     }
     if weights is not None:

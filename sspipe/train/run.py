@@ -13,13 +13,13 @@ import torch
 from safetensors.torch import save_file
 
 from sspipe.errors import UserError
-from sspipe.files import read_json, whole_file, write_json
+from sspipe.files import whole_file, write_json
 from sspipe.log import duration, say, warn
 from sspipe.models.build import count_parameters
 from sspipe.train import provenance
 from sspipe.train.checkpoint import Checkpoints
 from sspipe.train.checks import early_checks
-from sspipe.train.dataset import Array, PackedTiles, read_subset
+from sspipe.train.dataset import Array, PackedTiles, read_statistics, read_subset
 from sspipe.train.device import prepare
 from sspipe.train.distributed import Place, Ranks, connected, device_of
 from sspipe.train.events import require_tensorboard
@@ -96,6 +96,7 @@ def train_rank(job: Job, place: Place, stop: StopRequest) -> None:
         if beginning == _FINISHED:
             if ranks.first:
                 _write_results(job, variant, checkpoints)
+            ranks.meet()
             return
 
         left_out = len(read_subset(job.split_table, "train")) - len(train_tiles)
@@ -113,7 +114,7 @@ def train_rank(job: Job, place: Place, stop: StopRequest) -> None:
             seed=job.seed,
             train_tiles=train_tiles,
             validation_tiles=validation_tiles,
-            statistics=read_json(job.statistics),
+            statistics=read_statistics(job.statistics),
             options=job.options,
             ranks=ranks,
             stop=stop,
@@ -129,6 +130,8 @@ def train_rank(job: Job, place: Place, stop: StopRequest) -> None:
         if ranks.first:
             _finish(training, job, checkpoints, identity)
             _write_results(job, variant, checkpoints)
+        # None leaves before: one that crashes while its process is taken down would have Slurm end the first one too.
+        ranks.meet()
 
 
 def _live_file(job: Job) -> Path:

@@ -9,7 +9,7 @@ import pytest
 
 from sspipe.errors import UserError
 from sspipe.files import read_json, write_json
-from sspipe.train.dataset import PackedTiles, read_subset
+from sspipe.train.dataset import PackedTiles, read_statistics, read_subset
 from tests.packed_tiles import file_entries
 
 
@@ -46,6 +46,27 @@ def test_an_empty_subset_is_refused(packed, tmp_path):
     pd.DataFrame({"tile_id": ["a"], "subset": ["train"]}).to_parquet(tmp_path / "split.parquet")
     with pytest.raises(UserError, match=r"split\.parquet: no test tiles"):
         read_subset(tmp_path / "split.parquet", "test")
+
+
+def test_a_table_that_is_no_splits_is_told(tmp_path):
+    pd.DataFrame({"tile_id": ["a"], "strip": ["b"]}).to_parquet(tmp_path / "catalog.parquet")
+    with pytest.raises(UserError, match=r"catalog\.parquet: not the table of a split, as it has no column subset"):
+        read_subset(tmp_path / "catalog.parquet", "train")
+
+
+@pytest.mark.parametrize(
+    "content",
+    [{}, [], {"views": []}, {"views": {"sar": {"mean": [1.0]}}}, {"views": {"sar": {"mean": [1, 2], "std": [1]}}}],
+)
+def test_what_is_no_statistics_is_told(tmp_path, content):
+    write_json(tmp_path / "random.json", content)
+    with pytest.raises(UserError, match=r"random\.json: not the statistics of a split .*run the target `data` again"):
+        read_statistics(tmp_path / "random.json")
+
+
+def test_a_folder_in_the_place_of_statistics_is_told(tmp_path):
+    with pytest.raises(UserError, match=r"cannot be read \(Is a directory\)"):
+        read_statistics(tmp_path)
 
 
 def written_anew(folder):
