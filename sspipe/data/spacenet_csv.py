@@ -17,14 +17,17 @@ import pandas as pd
 import shapely
 
 from sspipe.errors import UserError
+from sspipe.log import warn
 
 IMAGE = "ImageId"
 WKT = "PolygonWKT_Pix"
 CONFIDENCE = "Confidence"
 HEIGHT = "Mean_Building_Height"
+MEASURES = (CONFIDENCE, HEIGHT)
 # The challenge's truth says TileBuildingId, proposals and older SpaceNets say BuildingId.
 NUMBERS = ("TileBuildingId", "BuildingId")
 PACKED = ".gz"
+EXPECTED = "expected a POLYGON or MULTIPOLYGON"
 # What the size of a packed file's text is estimated from.
 SAMPLE_BYTES = 4 * 2**20
 # Farther off no image and no map goes; the area of much more is no number.
@@ -33,36 +36,44 @@ FARTHEST = 1e9
 ROWS_AT_ONCE = 50_000
 
 
-def read_spacenet_csv(path: Path, images: Collection[str] | None = None) -> pd.DataFrame:
+def read_spacenet_csv(
+    path: Path, images: Collection[str] | None = None, measures: Collection[str] = MEASURES
+) -> pd.DataFrame:
     """Reads the polygons of a truth or proposal file.
 
     Args:
         path: a CSV with at least ImageId and PolygonWKT_Pix; a byte order mark, CRLF and other columns do no harm. One
             whose name ends in `.gz` is unpacked while it is read.
         images: read these images alone; the WKT of others is not even parsed. None: all.
+        measures: which of the columns Confidence and Mean_Building_Height are needed. One that is not is like any other
+            column: it may hold anything.
 
     Returns:
         One row per row of the file, in its order:
         image_id str; building_id str (TileBuildingId or BuildingId as written, "" where the file has neither);
         geometry object, shapely polygons (tile pixels, x right, y down), 3-D ones made 2-D, some empty or invalid;
-        confidence float64, -inf where blank or where the file has no such column; height_m float64, NaN where unknown.
+        confidence float64, -inf where blank or where no such column is read; height_m float64, NaN where unknown.
 
     Raises:
         UserError: names the file, and line and column where there is one: no such file, not a CSV, a missing column,
-            or twice the same, an ImageId that is blank, WKT that is blank or no polygon, a coordinate that is no number
-            or is beyond `FARTHEST`, a Confidence or height that is no number.
+            or twice the same, an ImageId that is blank, WKT that is blank or has no area, a coordinate that is none or
+            is beyond `FARTHEST`, a Confidence or height that is no number.
     """
-    return pd.concat(list(spacenet_csv_chunks(path, images)), ignore_index=True)
+    return pd.concat(list(spacenet_csv_chunks(path, images, measures)), ignore_index=True)
 
 
 def spacenet_csv_chunks(
-    path: Path, images: Collection[str] | None = None, rows_at_once: int = ROWS_AT_ONCE
+    path: Path,
+    images: Collection[str] | None = None,
+    measures: Collection[str] = MEASURES,
+    rows_at_once: int = ROWS_AT_ONCE,
 ) -> Iterator[pd.DataFrame]:
     """Reads a truth or proposal file some rows at a time.
 
     Args:
         path: as for `read_spacenet_csv`.
         images: as for `read_spacenet_csv`.
+        measures: as for `read_spacenet_csv`.
         rows_at_once: rows of the file that a table is made from at most.
 
     Yields:
@@ -74,7 +85,7 @@ def spacenet_csv_chunks(
     """
     path = Path(path)
     wanted = None if images is None else list(images)
-    for text in _read_columns(path, rows_at_once):
+    for text in _read_columns(path, measures, rows_at_once):
         table = text if wanted is None else text[text[IMAGE].isin(wanted)]
         rows = table.index.to_numpy()
         blank = (table[IMAGE] == "").to_numpy()
@@ -167,9 +178,9 @@ def _line_of_open_quote(path: Path) -> int | None:
     return line
 
 
-def _read_columns(path: Path, rows_at_once: int) -> Iterator[pd.DataFrame]:
+def _read_columns(path: Path, measures: Collection[str], rows_at_once: int) -> Iterator[pd.DataFrame]:
     """The columns we use, as text: nothing is guessed, so an ImageId such as `007` or `NA` stays what it is."""
-    wanted = {IMAGE, WKT, CONFIDENCE, HEIGHT, *NUMBERS}
+    wanted = {IMAGE, WKT, *measures, *NUMBERS}
     with _telling(path):
         _refuse_header(path, wanted)
         with pd.read_csv(
@@ -201,16 +212,22 @@ def _refuse_header(path: Path, wanted: Collection[str]) -> None:
         _, line, header = next(_records(handle), (0, 0, []))
     if not header:
         raise UserError(f"{path}: the file is empty; expected a CSV with a header {IMAGE},{WKT}")
+
+    def alike(name: str) -> list[str]:
+        return [cell for cell in header if cell.strip().casefold() == name.casefold()]
+
     for name in (IMAGE, WKT):
         if name not in header:
-            alike = [cell for cell in header if cell.strip().casefold() == name.casefold()]
-            hint = f"; its `{alike[0]}` must be called {name}" if alike else ""
+            hint = f"; its `{alike(name)[0]}` must be called {name}" if alike(name) else ""
             if len(header) == 1 and any(mark in header[0] for mark in ";\t|"):
                 hint = "; cells must be parted by commas"
             raise UserError(f"{path}: line {line}: no column {name}; the file has: {', '.join(header)}{hint}")
     twice = sorted(name for name in wanted if header.count(name) > 1)
     if twice:
         raise UserError(f"{path}: line {line}: {header.count(twice[0])} columns are called {twice[0]}; which is meant?")
+    for name in sorted({*MEASURES} & {*wanted} - {*header}):
+        if alike(name):
+            warn(f"{path}: line {line}: its column `{alike(name)[0]}` is not read; it must be called {name}")
 
 
 def _polygons(path: Path, table: pd.DataFrame) -> np.ndarray:
@@ -220,11 +237,17 @@ def _polygons(path: Path, table: pd.DataFrame) -> np.ndarray:
     blank = np.array([not each.strip() for each in text], dtype=bool)
     _refuse(path, rows, blank, WKT, lambda row: "is blank; a tile without buildings has one row POLYGON EMPTY")
     with np.errstate(all="ignore"):  # of numbers that are none, which are told below
-        geometry: np.ndarray = shapely.from_wkt(text, on_invalid="ignore")
+        try:
+            geometry: np.ndarray = shapely.from_wkt(text, on_invalid="ignore")
+        except NotImplementedError:
+            curved = np.array([_is_curved(each) for each in text])
+            _refuse(path, rows, curved, WKT, lambda row: f"is a curve; {EXPECTED}")
+            raise
     _refuse(path, rows, shapely.is_missing(geometry), WKT, lambda row: f"does not parse: {_reason(text[row])}")
-    # 3 is a polygon, 6 a multipolygon; an area cannot come from anything else.
+    # Polygons, multipolygons, and collections with one of them, such as clipping leaves: what solaris finds area in.
     areal = np.isin(shapely.get_type_id(geometry), (3, 6)) | shapely.is_empty(geometry)
-    _refuse(path, rows, ~areal, WKT, lambda row: f"is a {geometry[row].geom_type}; expected a POLYGON or MULTIPOLYGON")
+    areal[~areal] = shapely.area(geometry[~areal]) > 0
+    _refuse(path, rows, ~areal, WKT, lambda row: f"is a {geometry[row].geom_type} without area; {EXPECTED}")
     points, owner = shapely.get_coordinates(geometry, return_index=True)
     lost = np.zeros(len(geometry), bool)
     lost[owner[~(np.abs(points) <= FARTHEST).all(axis=1)]] = True  # NaN as well
@@ -232,6 +255,14 @@ def _polygons(path: Path, table: pd.DataFrame) -> np.ndarray:
     deep = shapely.has_z(geometry)
     geometry[deep] = shapely.force_2d(geometry[deep])
     return geometry
+
+
+def _is_curved(text: str) -> bool:
+    try:
+        shapely.from_wkt(text, on_invalid="ignore")
+    except NotImplementedError:
+        return True
+    return False
 
 
 def _numbers(path: Path, table: pd.DataFrame, column: str, blank: float) -> np.ndarray:

@@ -62,7 +62,8 @@ def score_csv(
         keep = stack.enter_context(_parquet_of_parts(out_buildings)) if out_buildings else None
         # Made even if it stays empty: making it removes what a killed run left.
         scratch = stack.enter_context(scratch_folder(out))
-        for buildings, claims in pairs_in_parts(truth, proposals, scratch, bytes_at_once):
+        parts = pairs_in_parts(truth, proposals, scratch, bytes_at_once, heights=keep is not None)
+        for buildings, claims in parts:
             repeated.look(truth, buildings)
             repeated.look(proposals, claims)
             shared += len({*buildings["image_id"]} & {*claims["image_id"]})

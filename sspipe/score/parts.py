@@ -16,7 +16,7 @@ import pandas as pd
 import pyarrow as pa
 import shapely
 
-from sspipe.data.spacenet_csv import read_spacenet_csv, spacenet_csv_chunks, text_size
+from sspipe.data.spacenet_csv import CONFIDENCE, HEIGHT, read_spacenet_csv, spacenet_csv_chunks, text_size
 from sspipe.log import progress, say
 from sspipe.score.input_checks import NOWHERE, Extent, extent_of, refuse_other_frames
 
@@ -37,7 +37,7 @@ _SCHEMA = pa.schema(
 
 
 def pairs_in_parts(
-    truth: Path, proposals: Path, scratch: Path, bytes_at_once: int = BYTES_AT_ONCE
+    truth: Path, proposals: Path, scratch: Path, bytes_at_once: int = BYTES_AT_ONCE, *, heights: bool = True
 ) -> Iterator[tuple[pd.DataFrame, pd.DataFrame]]:
     """Reads a pair of SpaceNet CSVs, part by part.
 
@@ -46,6 +46,7 @@ def pairs_in_parts(
         proposals: a SpaceNet CSV.
         scratch: empty folder for what does not fit into memory: about as much as both files.
         bytes_at_once: size of a part, in bytes of the files.
+        heights: read the buildings' heights; else their column is ignored.
 
     Yields:
         truth and proposals of some images, as `read_spacenet_csv` gives them, in the order of the files.
@@ -54,28 +55,29 @@ def pairs_in_parts(
         UserError: a file cannot be read (`read_spacenet_csv`), or the two have different coordinates.
     """
     paths = {"truth": Path(truth), "proposals": Path(proposals)}
+    measures = {"truth": [HEIGHT] if heights else [], "proposals": [CONFIDENCE]}
     count = min(MOST_PARTS, -(-sum(text_size(path) for path in paths.values()) // bytes_at_once))
     if count <= 1:
-        tables = {name: read_spacenet_csv(path) for name, path in paths.items()}
+        tables = {name: read_spacenet_csv(path, measures=measures[name]) for name, path in paths.items()}
         extents = {name: extent_of(table) for name, table in tables.items()}
         refuse_other_frames(paths["truth"], extents["truth"], paths["proposals"], extents["proposals"])
         yield tables["truth"], tables["proposals"]
         return
     say(f"dealing the rows of both files out to {count} parts in {scratch}")
-    extents = {name: _deal(path, scratch, name, count) for name, path in paths.items()}
+    extents = {name: _deal(path, measures[name], scratch, name, count) for name, path in paths.items()}
     refuse_other_frames(paths["truth"], extents["truth"], paths["proposals"], extents["proposals"])
     for part in progress(range(count), "parts"):
         yield _part(scratch / f"truth-{part}"), _part(scratch / f"proposals-{part}")
 
 
-def _deal(path: Path, scratch: Path, name: str, count: int) -> Extent:
+def _deal(path: Path, measures: list[str], scratch: Path, name: str, count: int) -> Extent:
     """Writes each row to the file of its image's part; returns where the polygons lie."""
     extent, rows = NOWHERE, 0
     with ExitStack() as stack:
         writers = [
             stack.enter_context(pa.ipc.new_stream(str(scratch / f"{name}-{part}"), _SCHEMA)) for part in range(count)
         ]
-        for table in spacenet_csv_chunks(path):
+        for table in spacenet_csv_chunks(path, measures=measures):
             extent += extent_of(table)
             rows += len(table)
             part_of = pd.util.hash_array(table["image_id"].to_numpy(dtype=object)) % np.uint64(count)

@@ -9,7 +9,7 @@ import geopandas as gpd
 import numpy as np
 import pandas as pd
 
-from sspipe.data.spacenet_csv import read_spacenet_csv
+from sspipe.data.spacenet_csv import CONFIDENCE, HEIGHT, read_spacenet_csv
 from sspipe.errors import UserError
 from sspipe.files import read_json, read_table, whole_file, write_json
 from sspipe.log import progress, say, warn
@@ -107,8 +107,8 @@ def score_polygons(
     described = read_json(Path(probabilities).with_suffix(".json"))
     _, tile_ids = open_probabilities(probabilities)
     places = _places(catalog, tile_ids, block_m)
-    buildings = read_spacenet_csv(truth, images=tile_ids)
-    proposals = read_spacenet_csv(submission)
+    buildings = read_spacenet_csv(truth, tile_ids, [HEIGHT])
+    proposals = read_spacenet_csv(submission, measures=[CONFIDENCE])
     _same_tiles(truth, buildings, tile_ids)
     _same_tiles(submission, proposals, tile_ids)
     strange = sorted(set(proposals["image_id"]) - set(tile_ids))

@@ -137,7 +137,7 @@ def count_matches(
         UserError: the truth lacks a tile.
     """
     _, tile_ids = open_probabilities(probabilities)
-    buildings = read_spacenet_csv(truth, images=tile_ids)[["image_id", "geometry"]]
+    buildings = read_spacenet_csv(truth, tile_ids, measures=[])[["image_id", "geometry"]]
     missing = sorted(set(tile_ids) - set(buildings["image_id"]))
     if missing:
         raise UserError(

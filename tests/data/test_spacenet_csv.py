@@ -38,6 +38,23 @@ def test_columns_are_read_and_others_ignored(write):
     assert np.isnan(table["height_m"].iloc[1])
 
 
+def test_a_column_that_is_not_needed_may_hold_anything(write):
+    path = write(f"ImageId,PolygonWKT_Pix,Confidence,Mean_Building_Height\na,{SQUARE},sure,tall\n")
+    table = read_spacenet_csv(path, measures=[])
+    assert table["confidence"].tolist() == [-np.inf] and table["height_m"].isna().all()
+    with pytest.raises(UserError, match="column Confidence: is `sure`"):
+        read_spacenet_csv(path, measures=["Confidence"])
+
+
+def test_a_column_that_is_nearly_called_confidence_is_told_of(write, capsys):
+    path = write(f"ImageId,PolygonWKT_Pix, confidence\na,{SQUARE},0.5\n")
+    assert read_spacenet_csv(path)["confidence"].tolist() == [-np.inf]
+    told = f"{path}: line 1: its column ` confidence` is not read; it must be called Confidence"
+    assert told in capsys.readouterr().err
+    read_spacenet_csv(path, measures=[])
+    assert capsys.readouterr().err == ""
+
+
 def test_without_confidence_every_row_ties(write):
     assert read_spacenet_csv(write(f"ImageId,PolygonWKT_Pix\na,{SQUARE}\n"))["confidence"].tolist() == [-np.inf]
 
@@ -57,6 +74,8 @@ def test_other_images_are_not_even_parsed(write):
         (f"ImageId,PolygonWKT_Pix\n\na,{SQUARE}\n\na,nonsense\n", ["line 5", "PolygonWKT_Pix", "nonsense"]),
         ("ImageId,PolygonWKT_Pix\na,\n", ["line 2", "PolygonWKT_Pix", "POLYGON EMPTY"]),
         ("ImageId,PolygonWKT_Pix\na,POINT (1 2)\n", ["line 2", "Point"]),
+        ("ImageId,PolygonWKT_Pix\na,GEOMETRYCOLLECTION (POINT (1 2))\n", ["line 2", "GeometryCollection without area"]),
+        (f"ImageId,PolygonWKT_Pix\na,{SQUARE}\na,CURVEPOLYGON EMPTY\n", ["line 3", "PolygonWKT_Pix", "is a curve"]),
         ("ImageId,PolygonWKT_Pix\na,POLYGON ((0 0, 2 0, 2 2, 0 0))\n", ["line 2", "PolygonWKT_Pix", "does not parse"]),
         (f"ImageId,PolygonWKT_Pix\na,{SQUARE}\nb,POLYGON ((0 0, 2 0, 2 2, 0 0))\n", ["line 3", "in quotes"]),
         (f"ImageId,PolygonWKT_Pix\n,{SQUARE}\n", ["line 2", "ImageId", "blank"]),

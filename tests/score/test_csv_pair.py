@@ -83,6 +83,13 @@ def test_other_columns_their_order_and_line_ends_make_no_difference(score):
     assert [plain[key] for key in ("images", "tp", "fp", "fn")] == [2, 1, 0, 0]
 
 
+def test_columns_that_play_no_part_may_hold_anything(score):
+    rows = f"ImageId,PolygonWKT_Pix,Confidence,Mean_Building_Height\na,{SQUARE},"
+    scores, said = score(f"{rows}sure,tall\n", f"{rows}0.5,tall\n")
+    assert [scores[key] for key in ("tp", "fp", "fn")] == [1, 0, 0]
+    assert "warning" not in said
+
+
 def test_defaults_are_those_of_the_challenge(score):
     small = '"POLYGON ((50 50, 58 50, 58 59, 50 59, 50 50))"'  # 72 px
     half = '"POLYGON ((0 0, 20 0, 20 10, 0 10, 0 0))"'

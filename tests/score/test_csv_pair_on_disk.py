@@ -118,7 +118,8 @@ def test_a_full_disk_is_told_and_leaves_nothing(tmp_path):
     code = (
         "import resource, sys; from sspipe.score import csv_pair; from sspipe.cli import main;"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (2000, 2000));"
-        "deal = csv_pair.pairs_in_parts; csv_pair.pairs_in_parts = lambda *given: deal(*given[:3], 4000);"
+        "deal = csv_pair.pairs_in_parts;"
+        "csv_pair.pairs_in_parts = lambda *given, **named: deal(*given[:3], 4000, **named);"
         f"sys.exit(main(['score', '--truth', {str(TRUTH)!r}, '--proposals', {str(PROPOSALS)!r},"
         f" '--out', {str(tmp_path / 'scores.json')!r}]))"
     )

@@ -10,7 +10,7 @@ import pytest
 import shapely
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from shapely import MultiPolygon, Polygon, box
+from shapely import GeometryCollection, LineString, MultiPolygon, Polygon, box
 
 from sspipe.data.spacenet_csv import read_spacenet_csv
 from sspipe.score.matching import match_polygons, true_positives_at
@@ -129,6 +129,15 @@ def test_bow_tie_without_area_counts_for_nothing_as_a_proposal():
 def test_empty_polygons_count_for_nothing():
     assert counts([("a", Polygon())], [("a", Polygon(), 1)]) == (0, 0, 0)
     assert counts([("a", Polygon())], [("a", box(0, 0, 2, 2), 1)]) == (0, 1, 0)
+
+
+def test_collection_counts_by_the_area_in_it():
+    # As clipping leaves them: what is no area plays no part, but area that lies twice counts twice against the minimum.
+    clipped = GeometryCollection([box(0, 0, 4, 4), LineString([(4, 0), (9, 0)])])
+    assert counts([("a", clipped)], [("a", box(0, 0, 4, 3), 1)]) == (1, 0, 0)
+    assert counts([("a", box(0, 0, 4, 3))], [("a", clipped, 1)]) == (1, 0, 0)
+    twice = GeometryCollection([box(0, 0, 4, 4), box(0, 0, 4, 2)])
+    assert counts([("a", box(0, 0, 4, 4))], [("a", twice, 1)], min_area_px=16) == (1, 0, 0)
 
 
 def test_hole_is_not_building():
