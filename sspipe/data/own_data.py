@@ -69,4 +69,12 @@ def named_files(table: Path) -> list[str]:
     except (OSError, ValueError, csv.Error):
         return []
     names = {row.get(column, "") for _, row in found for column in COLUMNS if column.endswith("_path")} - {""}
-    return sorted(str(path) for path in (table.parent / name for name in names) if path.is_file())
+    return sorted(str(path) for path in (table.parent / name for name in names) if is_file(path))
+
+
+def is_file(path: Path) -> bool:
+    """Whether there is a file of this name; none has one that is too long for the system, or in a closed folder."""
+    try:
+        return path.is_file()
+    except OSError:
+        return False

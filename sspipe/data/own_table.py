@@ -7,14 +7,15 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 
-from sspipe.data.own_data import COLUMNS, OwnTile, rows
+from sspipe.data.own_data import COLUMNS, OwnTile, is_file, rows
 from sspipe.errors import UserError
 from sspipe.log import counted
 from sspipe.validation import nearest
 
 LISTED = 10
 # Ids become file names, and stand in tables, pages and the challenge's CSV form.
-_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+LONGEST_ID = 128
+_ID = re.compile(rf"[A-Za-z0-9][A-Za-z0-9._-]{{0,{LONGEST_ID - 1}}}")
 
 
 def read_own_table(table: Path) -> list[OwnTile]:
@@ -85,7 +86,8 @@ def _tile(table: Path, line: int, row: dict[str, str], problems: list[str]) -> O
     if not _ID.fullmatch(row["tile_id"]):
         what = f"`{row['tile_id']}`" if row["tile_id"] else "empty"
         wrong.append(
-            f"tile_id is {what}; expected letters, digits, `_`, `-` and `.`, the first of them a letter or a digit"
+            f"tile_id is {what}; expected up to {LONGEST_ID} letters, digits, `_`, `-` and `.`, the first of them a "
+            "letter or a digit"
         )
     if not row["strip"]:
         wrong.append("strip is empty; name the acquisition that the tile was cut from")
@@ -99,7 +101,7 @@ def _tile(table: Path, line: int, row: dict[str, str], problems: list[str]) -> O
             if column != "eo_path":
                 extra = "; a tile without buildings names a file that has none in it" if "foot" in column else ""
                 wrong.append(f"{column} is empty{extra or '; every tile needs its SAR image'}")
-        elif not (table.parent / row[column]).is_file():
+        elif not is_file(table.parent / row[column]):
             place = table.parent.resolve()
             wrong.append(f"{column}: {row[column]} is no file; paths are relative to the table's folder, {place}")
     problems += [f"line {line}: {each}" for each in wrong]

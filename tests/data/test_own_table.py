@@ -5,7 +5,7 @@ import re
 import pytest
 
 from sspipe.data import own_data
-from tests.data.small_own_tiles import SECOND, gather, index, own, refused, set_cell
+from tests.data.small_own_tiles import FIRST, SECOND, gather, index, own, refused, set_cell
 
 __all__ = ["own"]  # a fixture
 
@@ -50,10 +50,12 @@ def test_a_table_that_is_not_there_is_told_with_its_key(own):
     [
         ("tile_id", "plot-000", "line 3: tile_id plot-000 is that of line 2 too; rename one"),
         ("tile_id", "Plot-000", "line 3: tile_id Plot-000 is that of line 2 too, but for case plot-000"),
-        ("tile_id", "a/b", "line 3: tile_id is `a/b`; expected letters, digits"),
+        ("tile_id", "a/b", "line 3: tile_id is `a/b`; expected up to 128 letters, digits"),
+        ("tile_id", "a" * 129, "expected up to 128 letters, digits"),
         ("tile_id", "", "line 3: tile_id is empty"),
         ("sar_path", "gone.tif", "line 3: sar_path: gone.tif is no file; paths are relative to the table's folder, /"),
         ("sar_path", "", "line 3: sar_path is empty"),
+        ("sar_path", "s" * 300, "is no file; paths are relative to the table's folder"),
         ("sar_path", "../radar/s1 0.tiff", "is that of line 2 too"),
         ("eo_path", "gone.tif", "line 3: eo_path: gone.tif is no file"),
         ("footprint_path", "gone.gpkg", "line 3: footprint_path: gone.gpkg is no file"),
@@ -86,8 +88,17 @@ def test_some_tile_must_have_an_eo_image(own):
     assert "eo_path is empty in every line" in refused(own)
 
 
+def test_an_id_may_be_as_long_as_is_said(own):
+    set_cell(own, FIRST, "tile_id", "a" * 128)
+    gather(own)
+    assert "a" * 128 in index(own)[0]["tile_id"].tolist()
+
+
 def test_files_that_a_table_names_are_known_to_the_workflow(own):
     names = own_data.named_files(own.table)
     assert len(names) == 4 + 3 + 3 and own_data.count_tiles(own.table) == 4
+    own.rows[0]["sar_path"] = "s" * 300  # longer than a file's name may be
+    own.write_table()
+    assert len(own_data.named_files(own.table)) == len(names) - 1
     own.table.write_bytes(b"\xff\xfe\x00")
     assert own_data.named_files(own.table) == [] and own_data.count_tiles(own.table) == 0
