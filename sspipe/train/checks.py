@@ -2,25 +2,21 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
 from sspipe.errors import UserError
 from sspipe.files import read_json
 from sspipe.log import say
-from sspipe.models.build import build_network, input_bands
-from sspipe.models.unet16 import LEVELS
 from sspipe.pack.identity import pack_digest
-from sspipe.train.dataset import DTYPES, Array, PackedTiles, read_statistics
-from sspipe.train.distributed import Place, Ranks
-from sspipe.train.loader import Batch
+from sspipe.train.dataset import Array, PackedTiles, read_statistics
 from sspipe.train.precision import Precision
-from sspipe.train.steps import Stepper
-from sspipe.train.transforms import Standardiser
+from sspipe.train.trial import Trial
 from sspipe.variants import Variant
 
 _AGREEING = ("shards", "size_px", "padded_px", "orientation", "border_px")
@@ -37,6 +33,7 @@ def early_checks(
     split: str,
     train_tiles: PackedTiles,
     left_out: int = 0,
+    compiled: bool = False,
 ) -> None:
     """Makes all checks of this module; a training calls it first, before it puts anything on its device.
 
@@ -50,6 +47,7 @@ def early_checks(
         split: its name.
         train_tiles: of the split.
         left_out: further training tiles of the split, which lack a view that the variant learns from.
+        compiled: whether torch.compile is to make the network's code.
 
     Raises:
         UserError: what is wrong, and the remedy.
@@ -57,14 +55,10 @@ def early_checks(
     refuse_unsupported_gpu(device)
     arrays: set[Array] = {view for stage in variant.stages for view in stage.views}
     refuse_incomplete_pack(manifests, sorted({*arrays, "masks"}), statistics, split, train_tiles, left_out)
-    refuse_batch_that_does_not_fit(
-        variant,
-        size_px=train_tiles.padded_px,
-        images=images,
-        precision=precision,
-        device=device,
-        statistics=read_statistics(statistics),
-    )
+    if compiled:
+        refuse_missing_compiler(device)
+    trial = Trial(variant, train_tiles.padded_px, precision, device, read_statistics(statistics))
+    refuse_batch_that_does_not_fit(trial, images)
 
 
 def refuse_unsupported_gpu(device: torch.device) -> None:
@@ -158,38 +152,43 @@ def refuse_incomplete_pack(
             )
 
 
-def refuse_batch_that_does_not_fit(
-    variant: Variant,
-    *,
-    size_px: int,
-    images: int,
-    precision: Precision,
-    device: torch.device,
-    statistics: dict[str, Any],
-) -> None:
-    """Takes one of the engine's steps at full size, with a network of its own; on a CPU nothing is tried.
+def refuse_missing_compiler(device: torch.device) -> None:
+    """Checks that torch.compile will find a compiler, as it and Triton look for one.
+
+    Raises:
+        UserError: there is none.
+    """
+    variable, usual = ("CXX", ("g++",)) if device.type == "cpu" else ("CC", ("gcc", "clang"))
+    named = os.environ.get(variable)
+    if not any(shutil.which(name) for name in ([named] if named else usual)):
+        raise UserError(
+            f"training.compile is true, and torch.compile finds no compiler ({named or ' or '.join(usual)}; the "
+            f"environment variable {variable} may name another); install one (Debian: apt-get install g++), or set "
+            "training.compile to false"
+        )
+
+
+def refuse_batch_that_does_not_fit(trial: Trial, images: int) -> None:
+    """Tries one of the engine's steps at full size; on a CPU nothing is tried.
 
     Args:
-        variant: its network, its stage with most views, its loss.
-        size_px: sides of a packed tile.
+        trial: of the run.
         images: of one view, that the device takes at once.
-        precision: of the run.
-        device: of the run.
-        statistics: content of `statistics/{split}.json`, for the views' bands.
 
     Raises:
         UserError: they do not fit, and how many do.
     """
+    device = trial.device
     if device.type != "cuda":
         return
     fitting = images
-    while fitting and not _fits(variant, size_px, fitting, precision, device, statistics):
+    while fitting and not trial.fits(fitting):
         fitting //= 2
     total = torch.cuda.get_device_properties(device).total_memory / 2**30
     if fitting == images:
         peak = torch.cuda.max_memory_allocated(device) / 2**30
         torch.cuda.reset_peak_memory_stats(device)
-        say(f"a step with {images} images of {size_px} px takes {peak:.1f} of the GPU's {total:.1f} GiB")
+        say(f"a step with {images} images of {trial.size_px} px takes {peak:.1f} of the GPU's {total:.1f} GiB")
         return
     remedy = (
         f"set training.micro_batch_size to {fitting}, which fits (gradients are added up: the result stays the same)"
@@ -197,48 +196,6 @@ def refuse_batch_that_does_not_fit(
         else "not even one fits: use a GPU with more memory, or a smaller model.width or tiles.padded_px"
     )
     raise UserError(
-        f"{images} images of {size_px} px at once do not fit in the {total:.1f} GiB of "
-        f"{torch.cuda.get_device_name(device)} in {precision.name}; {remedy}"
+        f"{images} images of {trial.size_px} px at once do not fit in the {total:.1f} GiB of "
+        f"{torch.cuda.get_device_name(device)} in {trial.precision.name}; {remedy}"
     )
-
-
-def _fits(
-    variant: Variant,
-    size_px: int,
-    images: int,
-    precision: Precision,
-    device: torch.device,
-    statistics: dict[str, Any],
-) -> bool:
-    try:
-        _step(variant, size_px, images, precision, device, statistics)
-    except torch.OutOfMemoryError:
-        return False
-    finally:
-        torch.cuda.empty_cache()  # the step's tensors are gone by now
-    return True
-
-
-def _step(
-    variant: Variant,
-    size_px: int,
-    images: int,
-    precision: Precision,
-    device: torch.device,
-    statistics: dict[str, Any],
-) -> None:
-    model = variant.model.model_copy(update={"vgg16_weights": None})
-    network = build_network(model, seed=0, bands=input_bands(variant, statistics)).to(device)
-    network.to(memory_format=torch.channels_last)  # type: ignore[call-overload] # missing in torch's stubs
-    stage = max(variant.stages, key=lambda stage: len(stage.views))
-    standardise = Standardiser(statistics, device)
-    stepper = Stepper(network, variant, stage, standardise, ranks=Ranks(Place(), device), precision=precision)
-
-    arrays: dict[Array, torch.Tensor] = {}
-    names: tuple[Array, ...] = (*stage.views, "masks")
-    for name in names:
-        bands = 2 if name == "masks" else len(statistics["views"][name]["mean"])
-        arrays[name] = torch.from_numpy(np.zeros((images, bands, size_px, size_px), DTYPES[name])).to(device)
-    psi = torch.ones((len(stage.views), images, LEVELS), dtype=torch.bool, device=device)
-    flips = torch.ones(images, dtype=torch.bool, device=device)
-    stepper.step(Batch(0, tuple(range(images)), slice(0, images), arrays, {"psi": psi, "flips": flips}))

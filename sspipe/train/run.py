@@ -247,6 +247,7 @@ def _check_early(job: Job, variant: Variant, ranks: Ranks, train_tiles: PackedTi
         split=job.split,
         train_tiles=train_tiles,
         left_out=left_out,
+        compiled=job.options.compile,
     )
 
 

@@ -9,10 +9,15 @@ import torch
 
 from sspipe.errors import UserError
 from sspipe.files import read_json, write_json
-from sspipe.train import checks
-from sspipe.train.checks import early_checks, refuse_batch_that_does_not_fit, refuse_unsupported_gpu
+from sspipe.train.checks import (
+    early_checks,
+    refuse_batch_that_does_not_fit,
+    refuse_missing_compiler,
+    refuse_unsupported_gpu,
+)
 from sspipe.train.dataset import PackedTiles, read_subset
 from sspipe.train.precision import Precision
+from sspipe.train.trial import Trial
 from sspipe.variants import Variant
 from tests.packed_tiles import file_entries
 
@@ -86,19 +91,17 @@ def test_only_a_volta_is_sent_to_the_volta_build(gpu):
 def fits_up_to(monkeypatch, most):
     tried = []
 
-    def step(variant, size_px, images, *_):
+    def step(self, images):
         tried.append(images)
         if images > most:
             raise torch.OutOfMemoryError("CUDA out of memory")
 
-    monkeypatch.setattr(checks, "_step", step)
+    monkeypatch.setattr(Trial, "step", step)
     return tried
 
 
 def check_batch(images):
-    refuse_batch_that_does_not_fit(
-        SMALL, size_px=1024, images=images, precision=Precision("fp16", "cuda"), device=GPU, statistics={}
-    )
+    refuse_batch_that_does_not_fit(Trial(SMALL, 1024, Precision("fp16", "cuda"), GPU, statistics={}), images)
 
 
 def test_a_batch_that_does_not_fit_names_the_setting_and_a_value_that_was_seen_to_fit(gpu, monkeypatch):
@@ -129,7 +132,7 @@ def test_other_errors_of_the_step_are_not_taken_for_a_lack_of_memory(gpu, monkey
     def step(*_):
         raise RuntimeError("an illegal memory access was encountered")
 
-    monkeypatch.setattr(checks, "_step", step)
+    monkeypatch.setattr(Trial, "step", step)
     with pytest.raises(RuntimeError, match="illegal"):
         check_batch(8)
 
@@ -143,7 +146,19 @@ def test_the_step_that_is_tried_is_one_that_works(name, kind):
             {"model": {"kind": kind, "width": 0.0625, "norm": "batch"}, "stages": [{"views": ["sar"], "epochs": 1}]}
         )
     statistics = {"views": {"sar": {"mean": [1.0] * 2, "std": [1.0] * 2}, "eo": {"mean": [1.0] * 3, "std": [1.0] * 3}}}
-    checks._step(variant, 32, 2, Precision(name, "cpu"), CPU, statistics)
+    Trial(variant, 32, Precision(name, "cpu"), CPU, statistics).step(2)
+
+
+@pytest.mark.parametrize(("device", "variable", "usual"), [(CPU, "CXX", "g\\+\\+"), (GPU, "CC", "gcc or clang")])
+def test_compiling_without_a_compiler_is_told_before_training(tmp_path, monkeypatch, device, variable, usual):
+    monkeypatch.delenv(variable, raising=False)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(UserError, match=rf"training\.compile is true, .*no compiler \({usual}; .*install one .*false"):
+        refuse_missing_compiler(device)
+    (tmp_path / "mine").write_text("#!/bin/sh\n")
+    (tmp_path / "mine").chmod(0o755)
+    monkeypatch.setenv(variable, "mine")
+    refuse_missing_compiler(device)
 
 
 def check(packed, manifests=None, **changes):
