@@ -14,6 +14,7 @@ import pandas as pd
 
 from sspipe.errors import UserError
 from sspipe.files import read_json
+from sspipe.report.records import read_csv
 from sspipe.report.results import RUN
 from sspipe.score.reliability import expected_calibration_error
 
@@ -23,6 +24,7 @@ FEW_TILES = 5
 FEW_PIXELS = 1000
 PARTS = ("f1_at_iou", "intervals", "recall_by_area_m2", "recall_by_height_m", "by_orientation", "by_strip")
 RELIABILITY = "reliability.csv"
+RELIABILITY_COLUMNS = ("low", "high", "pixels", "mean_probability", "building_share")
 
 
 def read_scores(scores: Sequence[Path], runs: pd.DataFrame) -> list[dict[str, Any]]:
@@ -121,7 +123,7 @@ def reliability_table(records: Iterable[dict[str, Any]]) -> tuple[pd.DataFrame, 
         if not path.is_file():
             missing.append(f"{run['split']}/{run['variant']}/seed{run['seed']}")
             continue
-        table = pd.read_csv(path)
+        table = read_csv(path, RELIABILITY_COLUMNS, "score_polygons")
         error = expected_calibration_error(table)
         tables.append(table.assign(**run, calibration_error=np.nan if error is None else error))
     names = ["split", "variant", "low", "high", "pixels", "mean_probability", "building_share", "calibration_error"]

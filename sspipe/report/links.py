@@ -8,8 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import quote
 
-from sspipe.errors import UserError
-from sspipe.files import read_json
+from sspipe.report.records import read_record
 
 # What a stage writes: the file that the page is given, and what lies beside it; words of each link.
 OF_TRAINING = {
@@ -109,8 +108,5 @@ def _links(page: Path, files: Mapping[Path, str]) -> Iterable[Link]:
 def _key(path: Path) -> RunKey:
     path = Path(path)
     file = path.with_name("probabilities.json") if path.name == "polygons.parquet" else path.with_suffix(".json")
-    record = read_json(file)
-    missing = [name for name in ("split", "variant", "seed") if name not in record]
-    if missing:
-        raise UserError(f"{file}: lacks {', '.join(missing)}; run the rule that writes it again")
+    record = read_record(file, ("split", "variant", "seed"))
     return record["split"], record["variant"], record["seed"]

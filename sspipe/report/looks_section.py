@@ -8,9 +8,8 @@ from typing import Any
 
 import pandas as pd
 
-from sspipe.errors import UserError
-from sspipe.files import read_json
 from sspipe.report import wording
+from sspipe.report.records import read_record
 from sspipe.report.results import RUN, Results
 from sspipe.report.section import Section
 from sspipe.score.looks import SIDES, blocks_of_record, look_intervals
@@ -38,7 +37,7 @@ def looks_section(results: Results, looks: Sequence[Path]) -> Section | None:
 def _looks(results: Results, paths: Sequence[Path]) -> list[dict[str, Any]]:
     keys = (*RUN, "looks_per_place", *SIDES, "difference", "blocks", "block_m", "bootstrap_samples")
     records = pd.DataFrame(
-        [{key: value for key, value in _record(path, keys).items() if key in keys} for path in paths]
+        [{key: value for key, value in read_record(path, keys).items() if key in keys} for path in paths]
     )
     table = results.runs[[*RUN, "title"]].merge(records, on=RUN)
     parts = []
@@ -93,7 +92,7 @@ def tuning_rows(paths: Sequence[Path]) -> list[dict[str, Any]]:
     """How each run's footprints are made: one row a polygons.json."""
     rows = []
     for path in paths:
-        record = _record(path, ("choice", "tuned"))
+        record = read_record(path, ("choice", "tuned"))
         rows.append(
             {
                 "folder": "/".join(Path(path).parts[-4:-1]),  # split, variant, seed
@@ -104,11 +103,3 @@ def tuning_rows(paths: Sequence[Path]) -> list[dict[str, Any]]:
             }
         )
     return rows
-
-
-def _record(path: Path, keys: Sequence[str]) -> dict[str, Any]:
-    record: dict[str, Any] = read_json(path)
-    missing = [key for key in keys if key not in record]
-    if missing:
-        raise UserError(f"{path}: lacks {', '.join(missing)}; run the rule that writes it again")
-    return record

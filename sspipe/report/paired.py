@@ -8,8 +8,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from sspipe.errors import UserError
-from sspipe.files import read_json
+from sspipe.report.records import read_csv, read_record
 from sspipe.report.wording import listed, number, quoted
 from sspipe.score.comparison import FEW_UNITS
 
@@ -49,16 +48,8 @@ def read_paired(path: Path) -> Paired:
         UserError: one of the two is missing or of another version.
     """
     path = Path(path)
-    record, table = read_json(path), path.with_suffix(".csv")
-    remedy = "run the rule compare_scores again"
-    try:
-        rows = pd.read_csv(table)
-    except FileNotFoundError:
-        raise UserError(f"{table}: no such file; {remedy}") from None
-    missing = [name for name in COLUMNS if name not in rows]
-    missing += [name for name in ("baseline", "rule", "splits") if name not in record]
-    if missing:
-        raise UserError(f"{table} or {path.name}: lacks {', '.join(missing)}; {remedy}")
+    record, table = read_record(path, ("baseline", "rule", "splits")), path.with_suffix(".csv")
+    rows = read_csv(table, COLUMNS, "compare_scores")
     splits = record["splits"]
     return Paired(
         table=table,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -14,9 +14,9 @@ import pandas as pd
 import shapely
 
 from sspipe.errors import UserError
-from sspipe.files import read_json
 from sspipe.report import imagery
 from sspipe.report.outlines import Judged, Truth, judged, truth_of
+from sspipe.report.records import read_record
 
 # No picture on the page is larger: the viewer's stage is about as wide.
 MAX_SIDE_PX = 600
@@ -125,12 +125,9 @@ def read_panels(
         run = Run(*key)
         if run not in files:
             continue
-        proposals = gpd.read_parquet(
-            files[run].polygons,
-            columns=["tile_id", "building_id", "geometry"],
-            filters=[("tile_id", "in", names)],
-        )
-        buildings = pd.read_parquet(files[run].buildings, filters=[("tile_id", "in", names)])
+        columns = ["tile_id", "building_id", "geometry"]
+        proposals = _of_tiles(gpd.read_parquet, files[run].polygons, names, columns, "extract_polygons")
+        buildings = _of_tiles(pd.read_parquet, files[run].buildings, names, None, "score_polygons")
         for name in rows["tile_id"]:
             tile = by_id.loc[name]
             shown[name][run.variant] = judged(
@@ -168,8 +165,18 @@ def scale_bar_m(side_m: float) -> float:
     return int(length) if length >= 1 else length
 
 
+def _of_tiles(
+    read: Callable[..., pd.DataFrame], path: Path, names: Sequence[str], columns: Sequence[str] | None, rule: str
+) -> pd.DataFrame:
+    """The rows of some tiles in a Parquet table."""
+    try:
+        return read(path, columns=columns, filters=[("tile_id", "in", names)])
+    except (OSError, ValueError) as error:  # pyarrow's errors are ValueErrors
+        raise UserError(f"{path}: not a table that can be used ({error}); run the rule {rule} again") from None
+
+
 def _run_of(path: Path) -> Run:
-    record = read_json(path)
+    record = read_record(path, Run._fields)
     return Run(record["split"], record["variant"], record["seed"])
 
 

@@ -12,7 +12,8 @@ import pandas as pd
 
 from sspipe.config import Config, load_config
 from sspipe.errors import UserError
-from sspipe.files import read_json
+from sspipe.files import read_json, read_table
+from sspipe.report.records import read_csv, read_record
 from sspipe.validation import validated
 from sspipe.variants import Variant
 
@@ -32,6 +33,9 @@ SCORE_COLUMNS = [
     "f1_low",
     "f1_high",
 ]
+EPOCH_COLUMNS = ["stage", "stages", "views", "epoch", "train_loss", "validation_loss", "validation_iou"]
+TRAIN_KEYS = [*RUN, "settings", "seconds", "tiles", "best", "versions", "commit", "device", "started", "finished"]
+CATALOG_KEYS = ("tiles", "strips", "orientation", "no_data_fraction", "buildings", "footprints")
 COMPARISONS = ("test_against_train", "validation_against_train", "test_against_train_and_validation")
 
 
@@ -100,7 +104,7 @@ def read_results(
     """
     content = read_json(settings)
     config = load_config(content)
-    records = [read_json(path) for path in trains]
+    records = [read_record(path, TRAIN_KEYS) for path in trains]
     variants = {record["variant"]: _as_named_now(record, config) for record in records}
     order = sorter(ordered_splits(config), [*config.variants, *sorted(variants)])
     runs = order(_with_training(_read_scores(scores_csv), records, variants))
@@ -113,7 +117,7 @@ def read_results(
         tile_scores=order(_read_tile_scores(scores)),
         tiles=_read_tiles(splits, catalog),
         leakage=_read_leakage(leakages),
-        data=read_json(catalog_report),
+        data=read_record(catalog_report, CATALOG_KEYS),
         trains=records,
     )
 
@@ -160,13 +164,7 @@ def role_of(variant: Variant) -> str:
 
 
 def _read_scores(path: Path) -> pd.DataFrame:
-    try:
-        table = pd.read_csv(path)
-    except FileNotFoundError:
-        raise UserError(f"{path}: no such file; run the rule collect_scores") from None
-    missing = [name for name in SCORE_COLUMNS if name not in table.columns]
-    if missing:
-        raise UserError(f"{path}: lacks the columns {', '.join(missing)}; run the rule collect_scores again")
+    table = read_csv(path, SCORE_COLUMNS, "collect_scores")
     if table.empty:
         raise UserError(f"{path}: holds no scores, so there is nothing to compare; run score_all")
     # Whatever else it holds comes from train.json as well, which is read anyway.
@@ -209,8 +207,10 @@ def _read_epochs(trains: Sequence[Path], records: list[dict[str, Any]]) -> pd.Da
             lines = [json.loads(line) for line in metrics.read_text().splitlines() if line.strip()]
         except FileNotFoundError:
             raise UserError(f"{metrics}: no such file; it is written by the training beside train.json") from None
-        except json.JSONDecodeError as error:
+        except ValueError as error:  # also of bytes that are no text
             raise UserError(f"{metrics}: not valid JSON lines ({error}); train this variant again") from None
+        if not lines or any(key not in line for line in lines for key in EPOCH_COLUMNS):
+            raise UserError(f"{metrics}: no epoch, or one without {', '.join(EPOCH_COLUMNS)}; train this variant again")
         table = pd.DataFrame(lines).assign(**{key: record[key] for key in RUN})
         table["step"] = range(1, len(table) + 1)
         tables.append(table)
@@ -220,17 +220,17 @@ def _read_epochs(trains: Sequence[Path], records: list[dict[str, Any]]) -> pd.Da
 def _read_tile_scores(scores: Iterable[Path]) -> pd.DataFrame:
     tables = []
     for path in scores:
-        record = read_json(path)
-        table = _read_parquet(Path(path).with_name("tiles.parquet"))
+        record = read_record(path, RUN)
+        table = read_table(Path(path).with_name("tiles.parquet"))
         tables.append(table.assign(**{key: record[key] for key in RUN}))
     return pd.concat(tables, ignore_index=True)
 
 
 def _read_tiles(splits: Iterable[Path], catalog: Path) -> pd.DataFrame:
-    tiles = _read_parquet(catalog)
+    tiles = read_table(catalog)
     tables = []
     for path in splits:
-        subsets = _read_parquet(path)[["tile_id", "subset"]]
+        subsets = read_table(path, ["tile_id", "subset"])
         tables.append(tiles.merge(subsets, on="tile_id", validate="one_to_one").assign(split=Path(path).stem))
     return pd.concat(tables, ignore_index=True)
 
@@ -238,16 +238,9 @@ def _read_tiles(splits: Iterable[Path], catalog: Path) -> pd.DataFrame:
 def _read_leakage(leakages: Iterable[Path]) -> pd.DataFrame:
     rows = []
     for path in leakages:
-        record = read_json(path)
+        record = read_record(path, ("split", "kind", *COMPARISONS))
         for comparison in COMPARISONS:
             rows.append(
                 {"split": record["split"], "kind": record["kind"], "comparison": comparison, **record[comparison]}
             )
     return pd.DataFrame(rows)
-
-
-def _read_parquet(path: Path) -> pd.DataFrame:
-    try:
-        return pd.read_parquet(path)
-    except FileNotFoundError:
-        raise UserError(f"{path}: no such file; run the rule that writes it") from None

@@ -68,3 +68,32 @@ def test_a_split_without_a_leakage_audit_is_refused(fake):
     spatial = [path for path in fake.arguments["leakages"] if json.loads(path.read_text())["split"] == "spatial"]
     with pytest.raises(UserError, match="split `random` has scores but no leakage audit"):
         read(fake, leakages=spatial).kind("random")
+
+
+BROKEN = {
+    "scores_csv": ("", "scores\\.csv: not a table that can be used .* run the rule collect_scores again"),
+    "catalog": ("PAR1", "catalog\\.parquet: not a table that can be used"),
+    "catalog_report": ("{}", "catalog\\.json: lacks tiles, strips"),
+    "leakages": ("{}", "leakage\\.json: lacks split, kind"),
+    "trains": ("{}", "train\\.json: lacks split, variant"),
+    "scores": ("[]", "scores\\.json: lacks split, variant, seed"),
+}
+
+
+@pytest.mark.parametrize("name", BROKEN)
+def test_a_damaged_file_is_named_with_the_remedy(fake, tmp_path, name):
+    content, words = BROKEN[name]
+    given = fake.inputs[name]
+    damaged = tmp_path / (given[0] if isinstance(given, list) else given).name
+    damaged.write_text(content)
+    with pytest.raises(UserError, match=words):
+        read(fake, **{name: [damaged, *given[1:]] if isinstance(given, list) else damaged})
+
+
+@pytest.mark.parametrize("content", ["", '{"epoch": 1}', '{"epoch": '])
+def test_a_training_whose_epochs_cannot_be_read_is_not_called_one_that_was_not_trained(fake, tmp_path, content):
+    alone = tmp_path / "train.json"
+    alone.write_text(fake.files.trains[0].read_text())
+    (tmp_path / "metrics.jsonl").write_text(content)
+    with pytest.raises(UserError, match=r"metrics\.jsonl: .*train this variant again"):
+        read(fake, trains=[alone, *fake.files.trains[1:]])
