@@ -18,6 +18,7 @@ from sspipe.score.uncertainty import interval
 COMPARED = {"f1": "F1", "pixel_iou": "pixel IoU"}
 # Percentile intervals of fewer units hold the truth clearly less often than they say.
 FEW_UNITS = 20
+MOST_DIGITS = 9
 SPREAD = ("f1", "precision", "recall", "f1_macro", "pixel_iou", "pixel_iou_pooled", "matched_iou", "boundary_iou")
 
 
@@ -228,19 +229,27 @@ def _refuse_other_ground(first: Run, run: Run) -> None:
 def _statement(row: dict[str, Any], words: str, units: str) -> str:
     """A row of comparisons.csv as a sentence."""
     side = "above" if row["difference"] >= 0 else "below"
-    text = f"On the {row['split']} split, {words} of {row['variant']} is {abs(row['difference']):.3f} {side} "
+    text = f"On the {row['split']} split, {words} of {row['variant']} is {_shown(abs(row['difference']))} {side} "
     text += f"{row['baseline']}'s"
     if row["low"] is None:
         return f"{text}; all test tiles are one block, so no interval can be had: not distinguishable."
-    text += f" (95 % interval of the difference {row['low']:+.3f} to {row['high']:+.3f} over {units}"
+    text += f" (95 % interval of the difference {_shown(row['low'], '+')} to {_shown(row['high'], '+')} over {units}"
     text += f", mean of {row['seeds']} seeds" if row["seeds"] > 1 else ", one seed"
     text += ")"
     if row["verdict"] != "not distinguishable":
         return f"{text}: distinguishable, {row['verdict']}."
     if row["low"] > 0 or row["high"] < 0:
-        spread = f"{row['smallest']:+.3f} to {row['largest']:+.3f}"
+        spread = f"{_shown(row['smallest'], '+')} to {_shown(row['largest'], '+')}"
         return f"{text}: not distinguishable, because seeds disagree in the sign ({spread})."
     return f"{text}: not distinguishable."
+
+
+def _shown(value: float, sign: str = "") -> str:
+    """Three digits, and more where these would all be 0: a bound that is not 0 decides a verdict by its sign."""
+    digits = 3
+    while value and digits < MOST_DIGITS and not round(value, digits):
+        digits += 1
+    return f"{value:{sign}.{digits}f}"
 
 
 def _notes(variants: dict[str, dict[int, Run]], found: list[dict[str, Any]]) -> list[str]:
@@ -251,10 +260,9 @@ def _notes(variants: dict[str, dict[int, Run]], found: list[dict[str, Any]]) -> 
         notes.append(f"Only {first.units}: an interval from so few is too narrow, so take its verdicts as hints.")
     if all(len(runs) == 1 for runs in variants.values()):
         notes.append("One seed a variant: how far scores spread between trainings is not known.")
-    compared = len({row["variant"] for row in found})
-    if compared > 1:
+    if len(found) > 1:
         notes.append(
-            f"{compared} variants are compared at 95 % each: if all were equal to the baseline, one would still come "
-            f"out as distinguishable in up to {1 - 0.95**compared:.0%} of such experiments."
+            f"{len(found)} comparisons, each at 95 %: if all variants were equal to the baseline, one or more would "
+            f"still come out as distinguishable in up to {1 - 0.95 ** len(found):.0%} of such experiments."
         )
     return notes

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -64,7 +65,9 @@ def test_better_worse_and_alike_are_told_apart(tmp_path):
     assert "above plain's" in better and "over 60 test tiles, mean of 3 seeds" in better
     assert better.endswith(": distinguishable, better.")
     assert any("F1 of alike" in text and text.endswith("not distinguishable.") for text in statements)
-    assert any("3 variants are compared at 95 % each" in note for note in said["splits"]["random"]["notes"])
+    # Three variants by two measures: 1 - 0.95 ** 6.
+    note = said["splits"]["random"]["notes"][-1]
+    assert note.startswith("6 comparisons, each at 95 %") and "in up to 26% of such experiments" in note
     assert "does not say that two variants are equal" in said["rule"]
 
 
@@ -97,6 +100,21 @@ def test_seeds_that_disagree_are_not_distinguishable():
     assert verdict(row | {"smallest": 0.005}) == "better"
     assert verdict({"low": -0.05, "high": -0.01, "smallest": -0.07, "largest": 0.01}) == "not distinguishable"
     assert verdict({"low": None, "high": None, "smallest": 0.1, "largest": 0.1}) == "not distinguishable"
+
+
+def test_a_statement_shows_the_sign_that_decides_it(tmp_path):
+    # Each tile of the other has one hit more in thousands: a difference that three digits do not show.
+    paths = [write_run(tmp_path, name, 0, 0.7) for name in ("plain", "other")]
+    table = pd.read_parquet(paths[0].with_name("tiles.parquet"))
+    table[["tp", "fp", "fn"]] = table[["tp", "fp", "fn"]] * 1000 + [0, 0, 1]
+    table.to_parquet(paths[0].with_name("tiles.parquet"))
+    table[["tp", "fn"]] += [1, -1]
+    table.to_parquet(paths[1].with_name("tiles.parquet"))
+    _, _, said = compared(tmp_path, paths)
+    statement = said["splits"]["random"]["statements"][0]
+    difference, low, high = (float(number) for number in re.findall(r"[+-]?0\.\d+", statement))
+    assert 0 < low <= difference <= high < 0.0005
+    assert statement.endswith("distinguishable, better.")
 
 
 def test_only_seeds_that_both_have_are_compared(tmp_path):
