@@ -335,6 +335,17 @@ class Config(Section):
                     )
         return self
 
+    @model_validator(mode="after")
+    def _archive_is_no_output(self) -> Config:
+        given, link = self.archive.path, self.folder / "archive.tar.gz"
+        same = given is not None and given.name == link.name and given.parent.resolve() == link.parent.resolve()
+        if self.archive.source == "file" and same:
+            raise ValueError(
+                f"archive.path: {given} is where the workflow puts its link to the archive, and Snakemake removes what "
+                "it is about to make; move the archive elsewhere, and name that place"
+            )
+        return self
+
     @property
     def folder(self) -> Path:
         """The experiment's folder, `results/{experiment}`."""

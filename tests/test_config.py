@@ -257,6 +257,19 @@ def test_own_tiles_need_a_table(own):
     assert "source is `table`, so `archive.path` must name the table of tiles" in message_of(own)
 
 
+@pytest.mark.parametrize("folder", ["results/spacenet6", "./results/../results/spacenet6", "linked"])
+def test_an_archive_may_not_lie_where_snakemake_would_remove_it(content, folder, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "linked").symlink_to("results/spacenet6")
+    (tmp_path / "results" / "spacenet6").mkdir(parents=True)
+    content["archive"] |= {"source": "file", "path": f"{folder}/archive.tar.gz"}
+    assert "archive.path: " in (message := message_of(content)) and "move the archive elsewhere" in message
+    content["archive"]["path"] = "elsewhere/archive.tar.gz"
+    # As a run leaves it: what is there then is the workflow's own link.
+    (tmp_path / "results" / "spacenet6" / "archive.tar.gz").symlink_to(tmp_path / "elsewhere" / "archive.tar.gz")
+    assert load_config(content).archive.source == "file"
+
+
 @pytest.mark.parametrize(("key", "value"), [("epsg", 32633), ("sar_bands", ["VV", "VH"]), ("eo_range", [0, 255])])
 def test_spacenet_6_cannot_be_given_another_form(content, key, value):
     content["tiles"][key] = value
