@@ -95,7 +95,8 @@ def _card(table: pd.DataFrame, split: str, kind: str) -> dict[str, str]:
     rows = table[(table["split"] == split) & (table["role"] != "ceiling") & table["f1"].notna()]
     head = f"{split.capitalize()} split, {'highest F1' if len(rows) > 1 else 'F1'} with radar alone"
     if rows.empty:
-        return {"kind": kind, "head": head, "number": wording.NONE, "bounds": "", "words": "no result"}
+        words = "F1 is not defined" if (table.loc[table["split"] == split, "seeds"] > 0).any() else "no result"
+        return {"kind": kind, "head": head, "number": wording.NONE, "bounds": "", "words": words}
     best = rows.loc[rows["f1"].idxmax()]
     bounds = wording.bounds(best)
     return {"kind": kind, "head": head, "number": wording.number(best["f1"]), "bounds": bounds, "words": best["title"]}

@@ -144,8 +144,7 @@ def _spread(pool: pd.DataFrame, wanted: int) -> list[tuple[str, str, str]]:
     rows = {}
     for place in range(wanted):
         tile = pool.iloc[int((place + 0.5) / wanted * len(pool))]
-        plural = "" if tile["building_count"] == 1 else "s"
-        rows[str(tile["tile_id"])] = (
-            f"{place + 1} of {wanted} by building count: {tile['building_count']} building{plural}"
-        )
+        # As the catalog has it, which is more than are scored.
+        count = wording.counted(int(tile["building_count"]), "building")
+        rows[str(tile["tile_id"])] = f"{place + 1} of {wanted} by building count: {count} of any size"
     return [(tile_id, SPREAD, reason) for tile_id, reason in rows.items()]

@@ -107,6 +107,7 @@ def leak_gaps(table: pd.DataFrame, kinds: Mapping[str, str]) -> pd.DataFrame:
     Returns:
         One row per pair of splits and variant trained on both: random_split, spatial_split, variant, title, role,
         then f1, f1_low and f1_high of each as `random_f1`, `spatial_f1` and so on, and gap = random_f1 - spatial_f1.
+        Variants whose F1 is not defined on one of the two are left out.
     """
     columns = ["variant", "title", "role", "f1", "f1_low", "f1_high"]
     measures = columns[3:]
@@ -125,7 +126,8 @@ def leak_gaps(table: pd.DataFrame, kinds: Mapping[str, str]) -> pd.DataFrame:
         names = [f"{kind}_{name}" for kind in ("random", "spatial") for name in measures]
         return pd.DataFrame(columns=["random_split", "spatial_split", *columns[:3], *names, "gap"])
     gaps = pd.concat(pairs, ignore_index=True)
-    return gaps.assign(gap=gaps["random_f1"] - gaps["spatial_f1"])
+    gaps["gap"] = gaps["random_f1"] - gaps["spatial_f1"]
+    return gaps[gaps["gap"].notna()].reset_index(drop=True)
 
 
 def loss_pairs(variants: Mapping[str, Variant]) -> list[tuple[str, str]]:

@@ -136,18 +136,23 @@ def _dropped(left_out: Mapping[str, Any] | None) -> str:
 def _how_split(settings: Split | None) -> str:
     if settings is None:
         return "not in the configuration any more"
-    validation = f"{wording.percent(settings.validation_fraction)} of the rest for validation"
+    validation = f"{_as_set(settings.validation_fraction)} of the rest for validation"
     if settings.kind == "random":
-        share = wording.percent(settings.test_fraction)
+        share = _as_set(settings.test_fraction)
         return f"at random, seed {settings.seed}: {share} for test, {validation}"
     if settings.kind == "baseline_x":
         return f"the challenge baseline’s: easternmost of five slices for test, no guard, {validation}"
     line = (
         f"east of {settings.test_line_m:,.0f} m for test"
         if settings.test_line_m is not None
-        else f"the easternmost {wording.percent(settings.test_fraction)} for test"
+        else f"the easternmost {_as_set(settings.test_fraction)} for test"
     )
     return f"by place, with a guard: {line}, {validation}"
+
+
+def _as_set(share: float) -> str:
+    """A share that somebody chose: no decimals but theirs."""
+    return f"{100 * share:g}\u00a0%"
 
 
 def _energy(trainings: Sequence[Row]) -> str:

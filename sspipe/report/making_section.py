@@ -16,6 +16,7 @@ from sspipe.report.attempts import read_attempts
 from sspipe.report.describe import CARD, ITEM
 from sspipe.report.links import relative
 from sspipe.report.looks_section import tuning_rows
+from sspipe.report.records import read_record
 from sspipe.report.results import Results
 from sspipe.report.section import Section
 
@@ -54,6 +55,7 @@ def making_section(
     """
     problems = results.data["footprints"]["problems"]
     rows = [] if efficiency is None else read_csv(efficiency)
+    attempts = _attempt_rows(trains, page)
     content = {
         "data_facts": making_facts.data_facts(results, read_json(manifest), source),
         "problems": problems[:MAX_PROBLEMS],
@@ -68,8 +70,8 @@ def making_section(
         "settings": _as_yaml(results.settings),
         "variants": _variant_settings(results),
         "tunings": tuning_rows(tunings),
-        "failure_facts": _failure_facts(results, rows, scores),
-        "attempts": _attempt_rows(trains, page),
+        "failure_facts": _failure_facts(results, rows, scores, attempts),
+        "attempts": attempts,
         "not_done": _not_done(results, absent),
     }
     return Section("made", "How it was made", "How it was made", "making.html.jinja", content)
@@ -125,15 +127,19 @@ def _variant_settings(results: Results) -> list[dict[str, Any]]:
     ]
 
 
-def _failure_facts(results: Results, rows: Sequence[Row], scores: Sequence[Path]) -> list[tuple[str, str]]:
+def _failure_facts(
+    results: Results, rows: Sequence[Row], scores: Sequence[Path], attempts: Sequence[dict[str, Any]]
+) -> list[tuple[str, str]]:
     trainings = [row for row in rows if row.what.startswith("train/")]
     restarts = {row.what: row.restarts for row in trainings if row.restarts}
-    again = (
-        f"{sum(restarts.values())} of {wording.listed(sorted(restarts))}"
-        if restarts
-        else "none: every training ran from its beginning to its end"
-    )
-    checks = [read_json(path) for path in (Path(path).with_name("solaris.json") for path in scores) if path.is_file()]
+    if restarts:
+        again = f"{sum(restarts.values())} of {wording.listed(sorted(restarts))}"
+    elif attempts:  # ended before there was a checkpoint to go on from
+        again = "none went on from a checkpoint; the table has what began anew"
+    else:
+        again = "none: every training ran from its beginning to its end"
+    reports = (Path(path).with_name("solaris.json") for path in scores)
+    checks = [read_record(path, ("version",)) for path in reports if path.is_file()]
     versions = wording.listed(sorted({check["version"] for check in checks})) if checks else ""
     agreement = (
         f"solaris {versions}, run as it is, counts the same TP, FP and FN on every test tile, in {len(checks)} of "
@@ -149,7 +155,8 @@ def _failure_facts(results: Results, rows: Sequence[Row], scores: Sequence[Path]
         ("Reference evaluator", agreement),
         (
             "Other steps",
-            "a step that failed left nothing half-written and was run again as a whole; logs/ has its last attempt",
+            "one that fails leaves nothing half-written and is run again as a whole, so none of it is in these "
+            "results; logs/ has the last attempt of each",
         ),
     ]
 

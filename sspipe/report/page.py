@@ -36,6 +36,7 @@ FILTERS = {
     "hours": lambda hours: wording.number(hours, digits=2),
     "spread": lambda sd: "" if pd.isna(sd) else f"± {sd:.3f}",
     "bounds": wording.bounds,
+    "counted": wording.counted,
 }
 
 

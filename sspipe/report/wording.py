@@ -19,8 +19,14 @@ def number(value: float | None, digits: int = 3) -> str:
 
 
 def signed(value: float, digits: int = 3) -> str:
-    """Formats a difference with its sign (a true minus sign)."""
-    return f"{value:+.{digits}f}".replace("-", "−")
+    """Formats a difference with its sign (a true minus sign); what rounds to 0 has none."""
+    text = f"{value:+.{digits}f}"
+    return text.lstrip("+-") if float(text) == 0 else text.replace("-", "−")
+
+
+def counted(count: int, noun: str) -> str:
+    """`1 building`, `2 buildings`, `1,200 buildings`."""
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
 
 
 def percent(share: float | None) -> str:
@@ -53,11 +59,13 @@ def quoted(title: str) -> str:
 
 def interval(row: pd.Series) -> str:
     """`0.432 [0.401, 0.463]`, never broken over two lines."""
-    return f"{number(row['f1'])}\u00a0{bounds(row)}"
+    return f"{number(row['f1'])}\u00a0{bounds(row)}".rstrip()
 
 
 def bounds(row: Mapping[str, Any] | pd.Series) -> str:
-    """`[0.401, 0.463]`: the interval of F1, never broken over two lines."""
+    """`[0.401, 0.463]`: the interval of F1, never broken over two lines; nothing where there is none."""
+    if row["f1_low"] is None or pd.isna(row["f1_low"]):
+        return ""
     return f"[{number(row['f1_low'])},\u00a0{number(row['f1_high'])}]"
 
 
@@ -77,9 +85,12 @@ def best_sentence(table: pd.DataFrame) -> str:
     else:
         text = f"With radar alone at test, {quoted(best['title'])} has the highest F1, {interval(best)}"
         text += f", of {len(radar)} variants."
-    ceiling = scored[scored["role"] == "ceiling"]
-    if not ceiling.empty:
-        text += f" The ceiling, which sees the optical image at test, reaches {interval(ceiling.iloc[0])}."
+    ceilings = scored[scored["role"] == "ceiling"]
+    if not ceilings.empty:
+        which = "The ceiling" if len(ceilings) == 1 else f"The best of {len(ceilings)} ceilings"
+        highest = ceilings.loc[ceilings["f1"].idxmax()]
+        text += f" {which}, which {'sees' if len(ceilings) == 1 else 'see'} the optical image at test, reaches "
+        text += f"{interval(highest)}."
     return text
 
 
@@ -106,7 +117,7 @@ def gap_sentence(gaps: pd.DataFrame, leakage: pd.DataFrame) -> str:
         leakage: `Results.leakage`.
     """
     if gaps.empty:
-        return "No variant was trained on both a random and a spatial split, so the gap between them is not known."
+        return "No variant has an F1 on both a random and a spatial split, so the gap between them is not known."
     random, spatial = gaps.iloc[0][["random_split", "spatial_split"]]
 
     def covered(split: str) -> str:

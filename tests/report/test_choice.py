@@ -92,7 +92,7 @@ def test_the_rest_is_spread_over_building_counts():
     table = tiles(list(range(1, 21)))
     chosen = choice.choose_tiles(table, scores(table, [float("nan")] * 20), None, buildings({}), 3)
     assert list(chosen["tile_id"]) == ["tile_03", "tile_10", "tile_16"]
-    assert chosen["reason"].iloc[0] == "1 of 3 by building count: 4 buildings"
+    assert chosen["reason"].iloc[0] == "1 of 3 by building count: 4 buildings of any size"
 
 
 def test_empty_tiles_and_tiles_outside_the_swath_are_left_out_while_there_are_others():

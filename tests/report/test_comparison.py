@@ -61,6 +61,14 @@ def test_the_gap_is_random_minus_spatial_for_variants_on_both():
     assert gaps["gap"].iloc[0] == pytest.approx(0.3)
 
 
+def test_a_variant_whose_f1_is_not_defined_on_a_split_has_no_gap():
+    undefined = run("spatial", "b", f1=float("nan"))
+    runs = [run("random", "a", f1=0.7), run("spatial", "a", f1=0.4), run("random", "b", f1=0.5), undefined]
+    gaps = comparison.leak_gaps(comparison.table_one(pd.DataFrame(runs)), {"random": "random", "spatial": "spatial"})
+    assert list(gaps["variant"]) == ["a"]
+    assert "nan" not in wording.gap_sentence(gaps, pd.DataFrame(columns=["split", "comparison"]))
+
+
 def test_without_both_kinds_of_split_there_is_no_gap_and_it_is_said():
     table = comparison.table_one(pd.DataFrame([run("spatial", "a")]))
     gaps = comparison.leak_gaps(table, {"spatial": "spatial"})

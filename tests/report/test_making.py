@@ -104,7 +104,7 @@ def _with_data(results, **more):
 
 def test_every_split_says_how_it_was_drawn_and_how_many_tiles_each_part_has(results):
     rows = {row["split"]: row for row in making_facts.split_rows(results)}
-    assert rows["random"]["how"].startswith("at random, seed 0: 20.0\u00a0% for test")
+    assert rows["random"]["how"].startswith("at random, seed 0: 20\u00a0% for test")
     assert rows["spatial"]["how"].startswith("by place, with a guard: east of 595,343 m for test")
     for split, row in rows.items():
         parts = results.tiles[results.tiles["split"] == split]
@@ -150,6 +150,11 @@ def test_trainings_that_were_tried_again_are_listed_and_the_others_are_not(made,
     again = [path for path in report.files.trains if path.parent.name == "seed1"]
     assert rows.count() == len(again)
     assert all("seed1" in row and "7 ended as NODE_FAIL" in row for row in rows.all_inner_texts())
+
+
+def test_that_nothing_went_on_from_a_checkpoint_does_not_say_that_nothing_began_anew(made):
+    told = made.locator("dl.facts").last.inner_text()
+    assert "none went on from a checkpoint" in told and "from its beginning to its end" not in told
 
 
 def test_links_of_the_section_lead_somewhere(made, report):

@@ -119,7 +119,7 @@
     const strip = element("div", { class: "strip", role: "group", "aria-label": `Test tiles of the ${split} split` });
     for (const [place, tile] of tiles.entries()) {
       if (tile.split !== split) continue;
-      const words = element("span", { class: "why" }, element("b", {}, tile.group), ` ${tile.buildings} buildings`);
+      const words = element("span", { class: "why" }, element("b", {}, tile.group), ` ${tile.buildings} building${tile.buildings === 1 ? "" : "s"}`);
       const button = element("button", { type: "button", "data-tile": place, title: tile.reason });
       button.append(picture(`look-${tile.place}-sar`), words);
       button.addEventListener("click", () => {
