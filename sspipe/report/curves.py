@@ -13,7 +13,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
 from sspipe.report.multiples import DASHES, Cast, draw_others, others_handle, remark
-from sspipe.report.style import BLUE, GREEN, GREY, MUTED, ORANGE, is_narrow, styled
+from sspipe.report.style import BLUE, GREEN, GREY, MUTED, ORANGE, is_narrow, plain, styled
 
 VIEW_WORDS = {"sar": "SAR", "eo": "EO"}
 # Points of the thin lines of one panel together: more would be megabytes that nobody can tell apart.
@@ -41,7 +41,7 @@ def learning_figure(epochs: pd.DataFrame, cast: Cast, width_in: float) -> Figure
     means = epochs.groupby(["variant", "step"], sort=False)["validation_iou"].mean().reset_index()
     for part, name in zip(parts.flat, names, strict=False):
         runs = epochs[epochs["variant"] == name]
-        title = textwrap.shorten(cast.titles[name], 48 if narrow else 62, placeholder=" …")
+        title = textwrap.shorten(plain(cast.titles[name]), 48 if narrow else 62, placeholder=" …")
         part.suptitle(title, fontsize=9.5, fontweight="bold", x=0.02, ha="left")
         loss, iou = part.subplots(1, 2)
         draw_others(iou, means[means["variant"] != name], "step", "validation_iou")

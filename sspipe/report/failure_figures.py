@@ -24,7 +24,7 @@ from sspipe.report.multiples import (
     panel_grid,
     remark,
 )
-from sspipe.report.style import BLUE, GREY, INK, MUTED, ORANGE, SURFACE, is_narrow, styled
+from sspipe.report.style import BLUE, GREY, INK, MUTED, ORANGE, SURFACE, is_narrow, plain, styled
 
 ORIENTATION_MARKS = {0: ("^", BLUE), 1: ("v", ORANGE)}
 # Intervals of more strips than this would hide the dots.
@@ -110,7 +110,8 @@ def orientation_figure(table: pd.DataFrame, cast: Cast, width_in: float) -> Figu
     narrow = is_narrow(width_in)
     figure = Figure(figsize=(width_in, 0.9 + len(cast.titles) * (0.58 if narrow else 0.36)), layout="constrained")
     axis = figure.subplots()
-    for place, (name, title) in enumerate(cast.titles.items()):
+    titles = [plain(title) for title in cast.titles.values()]
+    for place, (name, title) in enumerate(zip(cast.titles, titles, strict=True)):
         own = table[(table["variant"] == name) & table["f1"].notna()]
         for _, row in own.iterrows():
             marker, colour = ORIENTATION_MARKS[row["orientation"]]
@@ -127,7 +128,7 @@ def orientation_figure(table: pd.DataFrame, cast: Cast, width_in: float) -> Figu
             )  # fmt: skip
     highest = max(0.05, np.nanmax([*table["f1"], *table["f1_high"], 0.0]))
     axis.set(xlim=(-0.01, min(1.02, 1.06 * highest)), ylim=(len(cast.titles) - 0.5, -0.8 if narrow else -0.5))
-    axis.set_yticks(range(len(cast.titles)), [] if narrow else list(cast.titles.values()))
+    axis.set_yticks(range(len(cast.titles)), [] if narrow else titles)
     axis.tick_params(axis="y", length=0, labelcolor=INK)
     axis.grid(axis="y", visible=False)
     axis.set_xlabel("F1, with 95 % interval")

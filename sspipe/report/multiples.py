@@ -16,7 +16,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
-from sspipe.report.style import BLUE, GREY, INK, LINE, MUTED, ORANGE, SURFACE, is_narrow
+from sspipe.report.style import BLUE, GREY, INK, LINE, MUTED, ORANGE, SURFACE, is_narrow, plain
 
 MOST_PANELS = 8
 # With more than this many others their lines are one grey mass: the band they lie in says as much.
@@ -96,7 +96,7 @@ def panel_grid(
     columns = columns or columns_of(len(titles), width_in)
     rows = math.ceil(len(titles) / columns)
     letters = int(72 * (title_in or width_in / columns) / 6.2)
-    broken = ["\n".join(textwrap.wrap(title, letters, max_lines=2, placeholder=" …")) for title in titles]
+    broken = ["\n".join(textwrap.wrap(title, letters, max_lines=2, placeholder=" …")) for title in map(plain, titles)]
     # The legend is a row on a laptop, and a row for each of its entries on a phone.
     around_in = 1.5 if is_narrow(width_in) else 0.75
     second_in = 0.14 * any("\n" in title for title in broken)
@@ -183,7 +183,7 @@ def legend_among(figure: Figure, table: pd.DataFrame, cast: Cast, width_in: floa
     handles: list[Artist] = [Line2D([], [], color=BLUE, marker="o", markersize=4.5, linewidth=1.8, label=own)]
     names = table["variant"].nunique()
     if cast.baseline is not None and names > 1:
-        label = textwrap.fill(f"baseline: {cast.baseline_title}", 46)
+        label = textwrap.fill(f"baseline: {plain(cast.baseline_title)}", 46)
         handles.append(Line2D([], [], color=ORANGE, linestyle=DASHES, linewidth=1.4, label=label))
     # In the panel of the baseline all the others are grey.
     apart = cast.baseline is not None and (cast.baseline not in cast.titles or names > MOST_OTHERS + 2)

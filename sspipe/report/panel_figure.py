@@ -18,7 +18,7 @@ from matplotlib.path import Path as Outline
 from sspipe.report import outlines, wording
 from sspipe.report.outlines import FALSE, FOUND, MISSED, UNSCORED, Judged
 from sspipe.report.panels import Panel, scale_bar_m
-from sspipe.report.style import styled
+from sspipe.report.style import plain, styled
 
 # Over a grey radar picture: apart in hue for colour-blind readers, and in fill and line for those who print in grey.
 COLOURS = {FOUND: "#4cc3ff", FALSE: "#ff8c2e", MISSED: "#ffe14d", UNSCORED: "#ffffff"}
@@ -49,11 +49,11 @@ def panel_figure(panel: Panel, width_in: float) -> Figure:
     else:
         _picture(axes[0], panel, panel.optical, "Optical (EO)")
     _picture(axes[1], panel, panel.radar, "Radar (SAR)")
-    _picture(axes[2], panel, grey, f"Truth: {len(panel.truth.scored)} buildings")
+    _picture(axes[2], panel, grey, f"Truth: {wording.counted(len(panel.truth.scored), 'building')}")
     _outline(axes[2], panel.truth.scored, "white", "-", width=1.0)
     _outline(axes[2], panel.truth.unscored, COLOURS[UNSCORED], LINES[UNSCORED], width=0.7)
     for axis, score in zip(axes[3:], panel.scores.itertuples(), strict=True):
-        _picture(axis, panel, grey, f"{score.title}\nF1 {wording.number(score.f1, 2)}")
+        _picture(axis, panel, grey, f"{plain(str(score.title))}\nF1 {wording.number(score.f1, 2)}")
         _footprints(axis, panel.judged[str(score.variant)])
     _scale_and_north(axes[1], panel)
     figure.legend(handles=_handles(), loc="lower left", ncols=2, borderaxespad=0.4)

@@ -10,7 +10,8 @@ from matplotlib.lines import Line2D
 from matplotlib.transforms import blended_transform_factory
 
 from sspipe.report.figures import KIND_COLOURS
-from sspipe.report.style import BLUE, GREY, INK, LINE, MUTED, ORANGE, SURFACE, is_narrow, styled
+from sspipe.report.style import BLUE, GREY, INK, LINE, MUTED, ORANGE, SURFACE, is_narrow, plain, styled
+from sspipe.report.wording import signed
 
 ROLE_COLOURS = {"candidate": BLUE, "floor": GREY, "ceiling": GREY}
 # More rows than these are a wall: then the best are drawn, and the table has all.
@@ -91,10 +92,11 @@ def gap_figure(gaps: pd.DataFrame, width_in: float) -> Figure:
             axis.plot([row[f"{kind}_f1_low"], row[f"{kind}_f1_high"]], [place + lift] * 2, color=colour, linewidth=1.3)
             marker = "s" if kind == "random" else "o"
             axis.plot(
-                row[f"{kind}_f1"], place + lift, marker=marker, color=colour, markersize=7, markeredgecolor=SURFACE
-            )
+                row[f"{kind}_f1"], place + lift, marker=marker, color=colour, markersize=7, markeredgecolor=SURFACE,
+                clip_on=False,
+            )  # fmt: skip
         right = np.nanmax([row["random_f1_high"], row["spatial_f1_high"], row["random_f1"], row["spatial_f1"]])
-        label = f"{row['gap']:+.3f}".replace("-", "−")
+        label = signed(row["gap"])
         axis.annotate(label, (right, place), (8, 0), textcoords="offset points", va="center", fontweight="bold")
     highest = np.nanmax(gaps[["random_f1_high", "spatial_f1_high", "random_f1", "spatial_f1"]].to_numpy())
     _row_axis(axis, [str(title) for title in gaps["title"]], 1.22 * max(highest, 0.05), narrow)
@@ -109,6 +111,7 @@ def gap_figure(gaps: pd.DataFrame, width_in: float) -> Figure:
 
 def _row_axis(axis: Axes, titles: list[str], right: float, narrow: bool) -> None:
     """Names the rows, at their left or above them, and leaves room at the right; F1 has no ticks beyond 1."""
+    titles = [plain(title) for title in titles]
     axis.set(xlim=(0, right), ylim=(len(titles) - 0.5, -0.75))
     axis.set_xticks([tick for tick in axis.get_xticks() if tick <= min(1.0, right) + 1e-9])
     axis.set_yticks(range(len(titles)), [] if narrow else titles)
@@ -128,7 +131,10 @@ def _score_row(axis: Axes, place: int, row: pd.Series, seeds: pd.Series, with_pa
     if len(seeds) > 1:
         axis.plot(seeds, [place] * len(seeds), linestyle="none", marker="|", color=colour, markersize=11)
     filled = colour if row["role"] == "candidate" else SURFACE
-    axis.plot(row["f1"], place, marker="o", color=colour, markerfacecolor=filled, markersize=7, markeredgewidth=1.6)
+    axis.plot(
+        row["f1"], place, marker="o", color=colour, markerfacecolor=filled, markersize=7, markeredgewidth=1.6,
+        clip_on=False,  # whole at 0 too
+    )  # fmt: skip
     right = np.nanmax([row["f1_high"], row["f1"]])
     label = f"{row['f1']:.3f}"
     if not narrow and not np.isnan(row["f1_low"]):

@@ -88,6 +88,11 @@ def styled(draw: Callable[Arguments, Figure]) -> Callable[Arguments, Figure]:
     return wrapper
 
 
+def plain(text: str) -> str:
+    """Text for a figure that somebody else wrote: matplotlib takes what stands between two dollars for a formula."""
+    return text.replace("$", r"\$")
+
+
 def is_narrow(width_in: float) -> bool:
     """Whether a figure of this width is for a phone."""
     return width_in < NARROW_BELOW_IN

@@ -8,10 +8,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from sspipe.report import comparison, figures, score_figures, style
+from sspipe.report import comparison, failure_figures, figures, score_figures, style
 from sspipe.report.absence import Absent
+from sspipe.report.multiples import cast
 from tests.report.test_comparison import run
 
+BY_IOU = ["variant", "iou", "f1", "f1_low", "f1_high"]
 WIDTHS = [style.WIDE_IN, style.NARROW_IN]
 
 
@@ -46,6 +48,15 @@ def test_of_very_many_variants_the_best_and_the_baseline_are_drawn():
     assert list(drawn["variant"]) == [f"v{place}" for place in expected]
     assert score_figures.f1_figure(table, runs, style.WIDE_IN).get_figheight() < 14
     assert len(score_figures.rows_drawn(table.head(8))) == 8
+
+
+def test_dollars_in_a_title_are_dollars():
+    title = r"from $\frac{ to $5"
+    runs = pd.DataFrame([{**run("spatial", "a"), "title": title}, run("spatial", "b")])
+    assert title in texts(score_figures.f1_figure(comparison.table_one(runs), runs, style.WIDE_IN))
+    scores = pd.DataFrame([("a", 0.5, 0.4, 0.3, 0.5), ("b", 0.5, 0.6, 0.5, 0.7)], columns=BY_IOU)
+    shown = cast({"a": title, "b": "B"}, {"a": 0.4, "b": 0.6}, "a")
+    assert {title, f"baseline: {title}"} <= set(texts(failure_figures.threshold_figure(scores, shown, style.WIDE_IN)))
 
 
 def test_an_undefined_f1_leaves_a_marked_gap():
