@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import io
 import itertools
 
+import numpy as np
 import pandas as pd
 import pytest
+from PIL import Image
 
 from sspipe.errors import UserError
 from sspipe.report.page import MAX_PAGE_BYTES, compare_variants
@@ -148,12 +151,34 @@ def test_it_prints_on_a4_without_its_navigation(browser, report):
         assert page.locator("h1").is_visible()
 
 
+def test_in_print_a_heading_that_is_repeated_keeps_its_words_and_grey_pictures_are_no_filtered_copies(browser, report):
+    with opened(browser, report.arguments["out"]) as page:
+        page.emulate_media(media="print")
+        # Chromium leaves buttons out of headings that it repeats on the next sheet.
+        buttons = page.evaluate(
+            "() => [...document.querySelectorAll('.scores thead button')].map(b => getComputedStyle(b).display)"
+        )
+        assert len(buttons) > 20 and set(buttons) == {"contents"}
+        truth = page.locator(".grid .tile svg[aria-label^='True outlines']").first
+        assert truth.evaluate("s => getComputedStyle(s.querySelector('.base')).filter") == "none"
+        # White outlines over radar: no colour anywhere, while the radar picture beside it has some.
+        assert colour(truth.screenshot()) < 6
+        assert colour(page.locator(".grid .tile svg[aria-label^='Radar']").first.screenshot()) > 40
+
+
+def colour(picture: bytes) -> int:
+    """How far the channels of a picture are apart at most."""
+    pixels = np.asarray(Image.open(io.BytesIO(picture)).convert("RGB")).astype(int)[8:-8, 8:-8]
+    return int((pixels.max(axis=2) - pixels.min(axis=2)).max())
+
+
 def test_one_variant_alone_makes_a_readable_page(browser, lone_report):
     with opened(browser, lone_report.arguments["out"], width=390) as page:
         assert page.complaints == []
         assert page.locator("table.scores").count() == 1
         assert page.locator("table.scores tbody tr").count() == 1
         assert "so the gap between them is not known" in page.locator("main").inner_text()
+        assert "1 variant compared on 1 split of 12 tiles" in page.locator("header").inner_text().replace("\n", " ")
         assert page.evaluate("() => document.documentElement.scrollWidth") == 390
         screenshot(page, "report_lone_390")
 

@@ -17,9 +17,11 @@ from PIL import Image
 from shapely.geometry import Point
 
 from sspipe.config import load_config
+from sspipe.data.spacenet_csv import read_spacenet_csv
 from sspipe.errors import UserError
 from sspipe.report import imagery, look_content, look_section, outlines, panels
 from sspipe.report.html import write_page
+from sspipe.report.page import FILTERS
 from sspipe.report.panel_figure import panel_figure
 
 REPOSITORY = Path(__file__).parents[2]
@@ -69,7 +71,7 @@ def rows_of(variants: int) -> pd.DataFrame:
 
 def page_bytes(shown: list[look_content.Drawn], variants: int, tmp_path) -> int:
     content = {**look_content.look_content(shown, rows_of(variants)), "rule": "", "dropped": 0}
-    return write_page("look.html.jinja", {"content": content}, {}, tmp_path / "look.html")
+    return write_page("look.html.jinja", {"content": content}, FILTERS, tmp_path / "look.html")
 
 
 @pytest.mark.parametrize(("tiles", "variants", "buildings"), [(12, 8, 60), (12, 8, 150), (40, 8, 60), (12, 66, 60)])
@@ -227,3 +229,19 @@ def test_a_run_whose_footprints_are_gone_is_an_error_and_one_that_has_none_is_le
         panels.index_runs([scores], [polygons])
     (tmp_path / "score" / "buildings.parquet").write_bytes(b"")
     assert list(panels.index_runs([scores], [polygons])) == [panels.Run("s", "v", 0)]
+
+
+@pytest.mark.parametrize(("file", "rule"), [("polygons", "extract_polygons"), ("buildings", "score_polygons")])
+def test_damaged_footprints_are_named_with_the_rule_that_makes_them(report, tmp_path, file, rule):
+    run = panels.Run("spatial", "ss_rsc_shared", 0)
+    files = panels.index_runs(report.files.scores, report.files.polygons)[run]
+    damaged = tmp_path / f"{file}.parquet"
+    damaged.write_bytes(b"PAR1")
+    catalog = pd.read_parquet(report.arguments["catalog"])
+    runs = pd.read_parquet(files.buildings.with_name("tiles.parquet")).assign(**run._asdict(), title="T", role="")
+    chosen = runs.head(1)[["tile_id"]].assign(group="best", reason="best")
+    truth = read_spacenet_csv(report.arguments["truth"])
+    with pytest.raises(UserError, match=rf"{file}\.parquet: not a table that can be used .* run the rule {rule} again"):
+        panels.read_panels(
+            chosen, catalog, runs, {run: files._replace(**{file: damaged})}, report.arguments["raw"], truth, 1.0
+        )
