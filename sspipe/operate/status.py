@@ -22,6 +22,8 @@ from sspipe.session import read_sessions
 from sspipe.slurm import Queue, SlurmAwayError, SlurmJob
 
 _HEADER = ("run", "state", "job", "node", "epoch", "loss", "val. IoU", "left", "restarts", "log")
+# Columns of a terminal from which each is shown.
+_FROM_WIDTH = {"node": 100, "restarts": 100, "loss": 80, "val. IoU": 70, "job": 60}
 _COLOURS = {"done": "green", "training": "cyan", "queued": "yellow", "failed": "red", "cancelled": "red"}
 
 
@@ -178,23 +180,30 @@ def stale_line(stale: Stale) -> str:
 def _live(config: Config, every_seconds: float) -> None:
     from rich.live import Live
 
-    with Live(_rich(look(config)), refresh_per_second=1, screen=True) as live:
+    with Live(refresh_per_second=1, screen=True) as live:
         while True:
+            live.update(screen(look(config), live.console.width), refresh=True)
             time.sleep(every_seconds)
-            live.update(_rich(look(config)), refresh=True)
 
 
-def _rich(looked: Mapping[str, Any]) -> Any:
+def screen(looked: Mapping[str, Any], width: int) -> Any:
+    """The screen for a terminal of so many columns; where they are few, those go of which least depends."""
     from rich.console import Group
     from rich.table import Table
     from rich.text import Text
 
     # The log's path is guessed from the run's name: the screen has no room for both.
-    table = Table(*_HEADER[:-1], expand=False)
+    dropped = {"log", *(name for name, least in _FROM_WIDTH.items() if width < least)}
+    shown = [number for number, name in enumerate(_HEADER) if name not in dropped]
+    table = Table(box=None, padding=(0, 2, 0, 0))
+    for number in shown:
+        # A run's name is whole in any case: cut short, all runs of a split look alike.
+        table.add_column(_HEADER[number], overflow="fold", no_wrap=number > 1)
     order = {TRAINING: 0, QUEUED: 1}
     for run in sorted(looked["runs"], key=lambda run: order.get(run["state"], 2)):
-        cells = row_of(run)[:-1]
-        table.add_row(cells[0], Text(cells[1], style=_COLOURS.get(cells[1], "")), *cells[2:])
+        cells = [*map(Text, row_of(run))]
+        cells[1].style = _COLOURS.get(run["state"], "")
+        table.add_row(*(cells[number] for number in shown))
     logs = f"logs: {looked['folder']}/train/RUN/train.log; Ctrl-C ends this screen and nothing else"
     # A screen that is too low cuts what is lowest: runs that are done or have not begun.
     above = [Text(headline(looked), style="bold"), *(Text(line) for line in remarks(looked)), Text(logs, style="dim")]

@@ -1,6 +1,7 @@
 """What `status` tells, from folders, locks, logs and a captured queue."""
 
 import fcntl
+import io
 import json
 import os
 import pty
@@ -15,6 +16,7 @@ from datetime import datetime
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
 from sspipe.config import load_config
 from sspipe.operate import freshness, status
@@ -236,6 +238,32 @@ def test_the_screen_says_how_old_its_look_at_the_queue_is(config):
     asked = datetime.fromisoformat(looked["slurm_asked"])
     assert looked["runs"][0]["state"] == "training"
     assert f"Slurm's queue as of {asked.astimezone():%H:%M:%S}; it is asked once in 30 s" in status.as_text(looked)
+
+
+@pytest.mark.parametrize(
+    ("width", "shown", "hidden"),
+    [
+        (120, ("job", "node", "loss", "val. IoU", "restarts"), ()),
+        (80, ("job", "loss", "val. IoU"), ("node", "restarts")),
+        (40, ("epoch", "left"), ("job", "loss", "restarts")),
+    ],
+)
+def test_a_narrow_terminal_shows_less_of_each_run_but_its_whole_name(config, width, shown, hidden):
+    live(config)
+    looked = status.look(config)
+    looked["runs"][0].update(variant="ss_rsc_shared", job="4711", state="training")
+    console = Console(width=width, record=True, file=io.StringIO())
+    console.print(status.screen(looked, width))
+    text = console.export_text()
+    (header,) = [line for line in text.splitlines() if line.startswith("run ")]
+    assert all(name in header for name in ("run", "state", *shown)) and not any(name in header for name in hidden)
+    assert max(map(len, text.splitlines())) <= width
+    column = header.index("state")
+    below = text.splitlines()[text.splitlines().index(header) + 1 :]
+    names = "".join(line[:column].strip() for line in below)
+    assert "spatial/ss_rsc_shared/seed0" in names
+    if width == 80:
+        assert len(below) == len(looked["runs"])  # one line each
 
 
 def test_on_a_terminal_the_screen_is_drawn_again_and_again_until_ctrl_c(config, tmp_path):
