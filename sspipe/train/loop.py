@@ -12,24 +12,23 @@ import torch
 from torch import Tensor
 
 from sspipe.errors import UserError
-from sspipe.log import say, warn
+from sspipe.log import warn
 from sspipe.models.build import build_network, input_bands
 from sspipe.train import provenance
 from sspipe.train.checkpoint import Checkpoints
 from sspipe.train.dataset import PackedTiles
 from sspipe.train.distributed import Place, Ranks, device_of
 from sspipe.train.draws import EpochDraws
-from sspipe.train.events import EventFiles
 from sspipe.train.keeper import Keeper
-from sspipe.train.live import LiveFile
 from sspipe.train.loader import BatchLoader
 from sspipe.train.loss_table import LossTable
 from sspipe.train.options import Options
 from sspipe.train.precision import choose_precision, device_facts
-from sspipe.train.progress import Reporter, peak_memory
+from sspipe.train.progress import peak_memory
 from sspipe.train.signals import StoppedError, StopRequest
 from sspipe.train.state import Epoch, State, generator_states, restore_generators, seed_generators
 from sspipe.train.steps import Stepper, refuse_impossible
+from sspipe.train.telling import Teller
 from sspipe.train.transforms import Standardiser
 from sspipe.train.validation import Validator
 from sspipe.variants import Stage, Variant
@@ -83,9 +82,9 @@ class Training:
         refuse_impossible(variant, self.ranks, options.micro_batch_size, len(train_tiles))
         self._stop = stop or StopRequest()
         self._keeper = Keeper(checkpoints, identity or {}, options.checkpoint_minutes, self.ranks)
-        self._events_folder = events
-        self._events: EventFiles | None = None
-        self._live = LiveFile(live)
+        self._teller = Teller(
+            name, variant, len(train_tiles), self.ranks, options.log_seconds, events=events, live=live
+        )
         seed_generators(seed)
         self._standardise = Standardiser(statistics, self.device)
         network = build_network(variant.model, seed, input_bands(variant, statistics)).to(self.device)
@@ -96,7 +95,6 @@ class Training:
         self.state = State(started=provenance.now())
         self._losses = LossTable(len(train_tiles), self.ranks)
         self._accounted = time.monotonic()
-        self._reporter = self._new_reporter()
         self._stepper = self._new_stepper()
 
     def run(self) -> list[Epoch]:
@@ -111,18 +109,13 @@ class Training:
             UserError: a loss is not finite, or the pack is damaged.
             StoppedError: a signal asked for it; a checkpoint was written.
         """
-        if self.ranks.first:
-            self._announce()
-            self._tell_others(None)
-            if self._events_folder is not None:
-                self._events = EventFiles(self._events_folder, self.state.epochs)
-        self._reporter = self._new_reporter()
+        self._teller.begin(self.state, len(self.validation_tiles), self.precision.name)
         self._accounted = time.monotonic()
         self._keeper.begin()
         # All at once: a rank that ended there and then would leave the others in a step without it.
         self.ranks.meet()
         self._stop.steps_answer = True
-        with self._reporter:
+        with self._teller:
             while not self.done:
                 self._run_stage()
         self._account()
@@ -191,7 +184,7 @@ class Training:
                 losses_B3 = self._stepper.step(batch)
                 self._losses.put(batch.step * self.variant.batch_size + batch.share.start, losses_B3)
                 self.state.step += 1
-                self._reporter.took(len(batch.samples) * len(self.stage.views))
+                self._teller.took(len(batch.samples) * len(self.stage.views))
                 self._between_steps()
 
     def validate(self) -> tuple[float, float]:
@@ -214,20 +207,13 @@ class Training:
         )
 
         def after_each(number: int) -> None:
-            if self._reporter.due():
-                self._reporter.tell(f"{self.where()} validation {number}/{validator.rounds}", None)
+            self._teller.validation(self.state, number, validator.rounds)
             self._stop_if_asked()
 
         loss, iou = validator.measure(self.network, after_each)
         if not math.isfinite(loss):
             raise self._not_finite("validation: the loss is not finite")
         return loss, iou
-
-    def where(self) -> str:
-        """Names the run and its place for a log line."""
-        views = "+".join(view.upper() for view in self.stage.views)
-        number, stages = self.state.stage, len(self.variant.stages)
-        return f"{self.name}: stage {number}/{stages} ({views}) epoch {self.state.epoch}/{self.stage.epochs}"
 
     def _run_stage(self) -> None:
         while self.state.epoch <= self.stage.epochs:
@@ -264,27 +250,15 @@ class Training:
         if self.variant.select == "last" or validation_iou > best:
             state.chosen, state.kept = measured, self.weights()
         state.epochs.append(measured)
-        if self._events is not None:
-            self._events.add(measured)
-        if self.ranks.first:
-            say(
-                f"{self.where()}: loss {measured.train_loss:.3f}, validation loss {validation_loss:.3f}, "
-                f"validation IoU {validation_iou:.3f}, {self._reporter.time_left()}"
-            )
-            self._tell_others(measured.train_loss)
+        self._teller.epoch(state, measured)
         state.epoch, state.step, state.epoch_seconds = state.epoch + 1, 0, 0.0
         self._losses.clear()
 
     def _between_steps(self) -> None:
         """Logs, saves or stops, all ranks alike."""
-        log, save, stop = self.ranks.most([self._reporter.due(), self._keeper.due(), self._stop.number])
+        log, save, stop = self.ranks.most([self._teller.due(), self._keeper.due(), self._stop.number])
         if log and self.state.step:  # of an epoch's end there was a line
-            done = self.losses_so_far()
-            steps = math.ceil(len(self.train_tiles) / self.variant.batch_size)
-            loss = done[:, 0].mean().item() if len(done) else None
-            self._reporter.tell(f"{self.where()} step {self.state.step}/{steps}", loss)
-            if self.ranks.first:
-                self._tell_others(loss)
+            self._teller.steps(self.state, self.losses_so_far())
         if stop:
             self._save_and_stop(stop)
         if save:
@@ -347,35 +321,9 @@ class Training:
     def _not_finite(self, what: str) -> UserError:
         folder = "" if self._keeper.folder is None else f", delete {self._keeper.folder}"
         return UserError(
-            f"{self.where()} {what}; learning_rate is {self._stepper.learning_rate}; "
+            f"{self._teller.where(self.state)} {what}; learning_rate is {self._stepper.learning_rate}; "
             f"the last good checkpoint is {self._keeper.last_good or 'none'}. "
             f"Lower learning_rate in the variant's configuration{folder} and run again"
-        )
-
-    def _tell_others(self, loss: float | None) -> None:
-        """Writes progress.json, on the first rank."""
-        state, stages = self.state, self.variant.stages
-        before = sum(earlier.epochs for earlier in stages[: state.stage - 1])
-        last = state.epochs[-1] if state.epochs else None
-        self._live.write(
-            {
-                "name": self.name,
-                "stage": state.stage,
-                "stages": len(stages),
-                "views": list(self.stage.views),
-                # An epoch that has just been measured is counted up already.
-                "epoch": before + min(state.epoch, self.stage.epochs),
-                "epochs": sum(each.epochs for each in stages),
-                "step": state.step,
-                "steps": math.ceil(len(self.train_tiles) / self.variant.batch_size),
-                "loss": last.train_loss if loss is None and last else loss,
-                "validation_iou": last.validation_iou if last else None,
-                "seconds": round(state.seconds, 1),
-                "seconds_left": self._reporter.seconds_left(),
-                "restarts": state.restarts,
-                "ranks": self.ranks.count,
-                "device": provenance.device_name(self.device),
-            }
         )
 
     def _account(self) -> None:
@@ -388,13 +336,6 @@ class Training:
             self.state.gpu_seconds += elapsed * self.ranks.count
         self.state.peak_memory = max(self.state.peak_memory, peak_memory(self.device))
 
-    def _announce(self) -> None:
-        ranks = f"{self.ranks.count} ranks, " if self.ranks.count > 1 else ""
-        say(
-            f"{self.name}: {len(self.train_tiles)} training and {len(self.validation_tiles)} validation tiles, "
-            f"{ranks}{self.precision.name}, {provenance.device_name(self.device)}"
-        )
-
     def _new_stepper(self) -> Stepper:
         return Stepper(
             self.network,
@@ -406,9 +347,3 @@ class Training:
             micro_batch_size=self.options.micro_batch_size,
             compiled=self.options.compile,
         )
-
-    def _new_reporter(self) -> Reporter:
-        tiles, stages = len(self.train_tiles), self.variant.stages
-        images = sum(tiles * len(stage.views) * stage.epochs for stage in stages)
-        done = self.state.images_taken(stages, tiles, self.variant.batch_size)
-        return Reporter(images, done, self.options.log_seconds, self.device, silent=not self.ranks.first)
