@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.docs.pages import ROOT
+from tests.docs.pages import ROOT, read_page
+from tests.own_tiles import write_own_tiles
 
 
 @dataclass
@@ -61,6 +62,10 @@ def _add_files(folder: Path) -> None:
         (folder / name).write_bytes(table)
     for name, sample in (("truth.csv", "SN2_sample_truth.csv"), ("proposals.csv", "SN2_sample_preds.csv")):
         shutil.copy(ROOT / "tests/data/solaris" / sample, folder / name)
+    settings = next(block.text for block in read_page(ROOT / "docs/own_data.md").settings if "my_city" in block.text)
+    (folder / "my_city.yaml").write_text(settings)
+    own = write_own_tiles(folder / "my_city")
+    (folder / "my_city/tiles.csv").write_text(own.table.read_text().replace("../", ""))
 
 
 def _add_environment(venv: Path) -> None:
