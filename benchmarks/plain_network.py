@@ -22,11 +22,14 @@ class PlainSharedSpace(nn.Module):
 
     def __init__(self, network: SharedSpace) -> None:
         super().__init__()
-        self.body = copy.deepcopy(network).to(memory_format=torch.contiguous_format)
+        self.body = copy.deepcopy(network)
+        self.body.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload] # missing in torch's stubs
 
     def encode(self, view: str, image: Tensor) -> list[Tensor]:
         features: list[Tensor] = []
-        for block in (*self.body.private[view], *self.body.shared):
+        private = self.body.private[view]
+        assert isinstance(private, nn.ModuleList)
+        for block in (*private, *self.body.shared):
             features.append(block(F.max_pool2d(features[-1], 2) if features else image))
         return features
 

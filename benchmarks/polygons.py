@@ -163,7 +163,7 @@ def load_solaris_masks() -> Any:
     folder = metadata.distribution("solaris").locate_file("solaris")
     for package in ("", ".utils", ".vector"):
         parent = ModuleType(name + package)
-        parent.__path__ = [str(folder.joinpath(*package.split(".")[1:]))]  # type: ignore[attr-defined]
+        parent.__path__ = [str(folder.joinpath(*package.split(".")[1:]))]
         sys.modules[name + package] = parent
     for unused in (".utils.geo", ".utils.tile", ".vector.polygon"):
         sys.modules[name + unused] = MagicMock()

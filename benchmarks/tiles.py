@@ -12,7 +12,7 @@ from sspipe import checksum
 from sspipe.files import write_json
 from sspipe.pack.identity import pack_digest
 from sspipe.pack.orientation import orient
-from sspipe.train.dataset import DTYPES, PackedTiles
+from sspipe.train.dataset import DTYPES, Array, PackedTiles
 
 CHANNELS = {"sar": 4, "eo": 4, "masks": 2}
 STATISTICS = {"views": {"sar": {"mean": [30.0] * 4, "std": [8.4] * 4}, "eo": {"mean": [420.0] * 4, "std": [260.0] * 4}}}
@@ -31,7 +31,7 @@ class Pack:
         return PackedTiles(self.manifests, self.tile_ids)
 
 
-def images(number: int, size_px: int) -> dict[str, np.ndarray]:
+def images(number: int, size_px: int) -> dict[Array, np.ndarray]:
     """One tile in its own grid, with a no-data wedge: SAR float32, EO uint16, masks uint8 with some blocks."""
     random = np.random.default_rng(number)
     masks = np.zeros((2, size_px, size_px), np.uint8)

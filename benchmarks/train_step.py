@@ -29,7 +29,9 @@ from benchmarks.plain_network import PlainSharedSpace, plain_step
 from benchmarks.side_by_side import OwnProcess, in_turns, ratio, result, table
 from benchmarks.tiles import STATISTICS, images
 from sspipe.models.build import build_network
+from sspipe.models.shared_space import SharedSpace
 from sspipe.models.skips import draw_psi
+from sspipe.train.dataset import Array
 from sspipe.train.device import prepare
 from sspipe.train.distributed import Place, Ranks
 from sspipe.train.loader import Batch
@@ -86,6 +88,7 @@ class Comparison:
         sides: dict[str, Callable[[], Any]]
         if self.device.type == "cuda":
             prepare(self.device)  # for all sides alike
+            torch.backends.cudnn.allow_tf32 = True  # but the plain way's float32 is what torch begins with
             sides = {"engine": self.engine(), "plain float32": self.plain(None)}
             sides["plain autocast"] = self.plain(self.precision)
         else:  # the engine sets how its process keeps memory, so each side has a process
@@ -101,7 +104,7 @@ class Comparison:
     def made_up_batch(self) -> Batch:
         count, size = self.options.batch, self.options.size_px
         drawn = [images(number, size) for number in range(count)]
-        arrays = {
+        arrays: dict[Array, np.ndarray] = {
             "sar": np.stack([image["sar"] for image in drawn]).astype(np.float16),
             "eo": np.stack([image["eo"] for image in drawn]),
             "masks": np.stack([image["masks"] for image in drawn]),
@@ -116,8 +119,14 @@ class Comparison:
             {name: torch.from_numpy(array).to(self.device) for name, array in draws.items()},
         )
 
+    def network(self) -> SharedSpace:
+        network = build_network(self.variant.model, seed=0).to(self.device)
+        assert isinstance(network, SharedSpace)  # a UNet16 has no two views to be plain with
+        return network
+
     def engine(self) -> Callable[[], torch.Tensor]:
-        network = build_network(self.variant.model, seed=0).to(self.device).to(memory_format=torch.channels_last)
+        network = self.network()
+        network.to(memory_format=torch.channels_last)  # type: ignore[call-overload] # missing in torch's stubs
         stepper = Stepper(
             network,
             self.variant,
@@ -130,8 +139,9 @@ class Comparison:
         return lambda: stepper.step(self.batch)[:, 0].mean()
 
     def plain(self, precision: Precision | None) -> Callable[[], torch.Tensor]:
-        network = build_network(self.variant.model, seed=0).to(self.device)
-        step = plain_step(network, self.variant.learning_rate, *([] if precision is None else [precision.autocast]))
+        step = plain_step(
+            self.network(), self.variant.learning_rate, *([] if precision is None else [precision.autocast])
+        )
         views, masks = network_input(self.batch.arrays, self.standardise)
         psi = self.batch.draws["psi"]
         return lambda: step(views["sar"], views["eo"], masks, psi)
@@ -207,7 +217,7 @@ class Comparison:
         }
 
     def flop_of_a_step(self) -> int:
-        plain = PlainSharedSpace(build_network(self.variant.model, seed=0).to(self.device))
+        plain = PlainSharedSpace(self.network())
         views, _ = network_input(self.batch.arrays, self.standardise)
         one = {view: image[:1] for view, image in views.items()}  # one pair, so that memory does not matter
         with FlopCounterMode(display=False) as counter:
