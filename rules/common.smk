@@ -1,4 +1,5 @@
 # Configuration, wildcard constraints and input functions. No rules.
+import json
 import shutil
 import sys
 from functools import cache
@@ -287,7 +288,12 @@ onerror:
             print(line, file=sys.stderr)
     if any(Path(path).exists() for path in runs(f"{ROOT}/score/{RUN}/scores.json")):
         told = [str(path) for path in workflow.config_settings.configfiles]
+        single = [
+            f"{key}={json.dumps(value)}"
+            for key, value in workflow.config_settings.config.items()
+        ]
         words = ["report-so-far", *(["--configfile", *told] if told else [])]
+        words += ["--config", *single] if single else []
         print(
             f"a report of the runs that have finished: python -m sspipe {join(words)}",
             file=sys.stderr,

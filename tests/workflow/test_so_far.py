@@ -3,6 +3,7 @@
 import shlex
 
 import pytest
+from snakemake.cli import parse_config
 
 from sspipe.cli import parsed
 
@@ -14,7 +15,9 @@ def test_a_failure_names_the_report_of_what_has_finished_if_anything_has(fresh, 
         scores = fresh.results / "score" / "spatial" / "unet16_sar" / "seed0" / "scores.json"
         scores.parent.mkdir(parents=True)
         scores.write_text("{}")
-    done = fresh.snakemake(str((fresh.results / "raw.json").relative_to(fresh.folder)))
+    target = str((fresh.results / "raw.json").relative_to(fresh.folder))
+    single = ["seeds=[0]", "maps={with_all: false}"]
+    done = fresh.snakemake(target, "--config", *single)
     assert done.returncode == 1
     told = [line for line in done.stderr.splitlines() if "report-so-far" in line]
     assert len(told) == finished_runs
@@ -24,3 +27,4 @@ def test_a_failure_names_the_report_of_what_has_finished_if_anything_has(fresh, 
         function, options, *_ = parsed(words[3:])
         assert function.endswith(":report_so_far")
         assert [path.name for path in options["configfile"]] == [fresh.overlay]
+        assert parse_config(options["config_values"]) == parse_config(single)
