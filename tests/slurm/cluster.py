@@ -158,10 +158,17 @@ class SlurmCluster:
         self._spawn("slurmdbd", "slurmdbd", "-D")
         self._wait_for("slurmdbd", lambda: _is_open(self._ports["dbd"]))
         self._wait_for("slurmdbd", lambda: self._succeeds("sacctmgr", "-n", "show", "cluster"))
-        add = ("sacctmgr", "-i", "-Q", "add")
-        self.run(*add, "cluster", "toy")
-        self.run(*add, "account", ACCOUNT, "Description=toy", "Organization=toy", "Cluster=toy")
-        self.run(*add, "user", "root", f"Account={ACCOUNT}", "Cluster=toy")
+        self._add("toy", ("cluster", "format=cluster"), "cluster", "toy")
+        self._add(ACCOUNT, ("account", "format=account"), "account", ACCOUNT, "Description=toy", "Organization=toy")
+        self._add(
+            ACCOUNT, ("assoc", "user=root", "format=account"), "user", "root", f"Account={ACCOUNT}", "Cluster=toy"
+        )
+
+    def _add(self, name: str, shown: tuple[str, ...], *what: str) -> None:
+        """Tells the accounting of something; on a busy machine its answer may be lost, and what was added is there."""
+        self.run("sacctmgr", "-i", "-Q", "add", *what, check=False)
+        known = ("sacctmgr", "-n", "-P", "show", *shown)
+        self._wait_for(f"{' '.join(what)}", lambda: name in self.run(*known, check=False).split())
 
     def _start_database(self) -> None:
         data, run = self.folder / "db", self.folder / "run"

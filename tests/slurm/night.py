@@ -175,7 +175,8 @@ class TrainingRun:
     def wait_for_a_step(self, process=None) -> None:
         """Waits until another checkpoint has been written."""
         before = self.newest_checkpoint
-        wait_until(lambda: self.newest_checkpoint > before, "another checkpoint", self._night, process)
+        # Seldom looked, a fast machine would be done with the training before it is held.
+        wait_until(lambda: self.newest_checkpoint > before, "another checkpoint", self._night, process, pause_s=0.02)
 
 
 def _stands_still(process: int) -> bool:
@@ -185,7 +186,7 @@ def _stands_still(process: int) -> bool:
         return False
 
 
-def wait_until(ready, what: str, night: Night, process=None) -> None:
+def wait_until(ready, what: str, night: Night, process=None, pause_s: float = 0.2) -> None:
     """Waits; if `process` is given it must be alive meanwhile."""
     limit = time.monotonic() + WAIT_S
     while not ready():
@@ -193,4 +194,4 @@ def wait_until(ready, what: str, night: Night, process=None) -> None:
         if ended or time.monotonic() > limit:
             log = (night.folder / "night.log").read_text()[-3000:]
             raise AssertionError(f"waited in vain for {what} ({ended=})\n{log}\n{night.logs()}")
-        time.sleep(0.2)
+        time.sleep(pause_s)

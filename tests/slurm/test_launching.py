@@ -252,8 +252,10 @@ import os, signal, sys
 from sspipe.train import launch
 
 def run(self):
-    for number in launch.ENDING:  # all at once, as Ctrl-C in a terminal that is closed
+    signal.pthread_sigmask(signal.SIG_BLOCK, launch.ENDING)
+    for number in launch.ENDING:
         os.kill(os.getpid(), number)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, launch.ENDING)  # all at once, as where a terminal is closed
 
 launch.Follower.run = run
 launch._settings = lambda options: "0"

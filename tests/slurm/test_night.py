@@ -14,6 +14,7 @@ import pytest
 
 from sspipe.files import read_json
 from sspipe.operate.efficiency import read_csv
+from sspipe.operate.site import slurm_minutes
 from tests.slurm.night import RANKS, Night, prepare, wait_until
 
 pytestmark = [pytest.mark.xdist_group("slurm"), pytest.mark.slow]
@@ -75,14 +76,23 @@ def test_a_training_longer_than_its_walltime_is_requeued_until_it_is_done(cluste
     night.edit_profile(lambda profile: profile["set-resources"]["train"].update(runtime=1, signal_delay_s=5))
     run, before = night.run_of("unet16_sar"), jobs_in_accounting(cluster)
     process = night.start(run.target)
+    wait_until(lambda: run.job is not None, "a submission", night, process)
+
+    def limit(minutes):
+        cluster.run("scontrol", "update", f"JobId={run.job}", f"TimeLimit={minutes}")
+
+    # A slow machine may take longer than its minute to begin: the walltime is near only once a step was taken.
+    limit(60)
     while run.said().count("stopped by SIGUSR2") < 2:
         run.wait_for_a_step(process)
         begun = run.attempts()
         with run.held(process) as told_to_end:
+            ran = slurm_minutes(cluster.run("squeue", "-h", "-j", run.job, "-o", "%M").strip())
+            # Slurm warns up to half a minute earlier than it was told to, and not at all once the time is over.
+            limit(int(ran + 40 / 60) + 1)
             wait_until(told_to_end, "the end of a walltime", night, process)
+            limit(60)
         wait_until(lambda begun=begun: run.attempts() > begun, "the next attempt", night, process)
-    # Often enough: on a slow machine the rest would take many more.
-    cluster.run("scontrol", "update", f"JobId={run.job}", "TimeLimit=60")
     night.finish(process)
     assert run.attempts() >= 3
     assert run.record()["restarts"] == run.attempts() - 1
@@ -266,11 +276,14 @@ def test_failures_are_told_and_stop_nothing_else(cluster, night):
 
 
 ENDING_BADLY = """
-import os, runpy, signal, sys
+import glob, os, runpy, signal, sys, time
 
 class Last:
-    def __del__(self, kill=os.kill, process=os.getpid(), number=signal.{}):  # when Python has no handlers any more
-        kill(process, number)
+    # When Python has no handlers any more; and not before all ranks have reported: the death of one ends the others.
+    def __del__(self, os=os, me=os.getpid(), number=signal.{}, glob=glob.glob, jobs=sys.argv[-1], sleep=time.sleep):
+        while len(glob(jobs + "/*_result.pkl")) < {}:
+            sleep(0.1)
+        os.kill(me, number)
 
 sys.last = Last()
 sys.path.insert(0, os.getcwd())
@@ -288,7 +301,7 @@ runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)
 )
 def test_what_comes_while_a_finished_training_is_taken_down_costs_nothing(cluster, night, number, said):
     script = night.folder / "ending_badly.py"
-    script.write_text(ENDING_BADLY.format(number))
+    script.write_text(ENDING_BADLY.format(number, RANKS))
     night.edit_profile(
         lambda profile: profile["set-resources"]["train"].update(node_python=f"{sys.executable} {script}")
     )
@@ -336,13 +349,13 @@ def test_eight_runs_take_turns_and_the_scheduler_is_asked_seldom(cluster, night)
             beside = other.start("train_all")
         time.sleep(1)
     night.finish(process)
+    other.finish(beside)
     for screen in screens:
         assert screen.poll() is None  # it has looked all the while
         screen.send_signal(signal.SIGINT)
         assert screen.wait(60) == 0
     minutes = (time.monotonic() - begun) / 60
     asked = [line.split()[0] for line in cluster.calls.read_text().splitlines()]
-    other.finish(beside)
     assert 1 <= most <= 3
     assert len(list(night.results.rglob("model.safetensors"))) == 8
     assert len(list((other.folder / "results/other").rglob("model.safetensors"))) == 2
