@@ -28,6 +28,12 @@ try:
 except UserError as error:
     raise WorkflowError(str(error)) from None
 
+for folder in (CONFIG.folder, *CONFIG.folder.parents):
+    if folder.exists() and not folder.is_dir():
+        raise WorkflowError(
+            f"results: {folder} is no folder; name another in the configuration"
+        )
+
 ROOT = str(CONFIG.folder)
 RUN = "{split}/{variant}/seed{seed}"
 # Tiles of one's own come as a table; all else is SpaceNet 6's archive, or in its form.

@@ -217,6 +217,16 @@ def test_a_key_that_stands_twice_stops_before_anything_runs(fresh):
     assert "tiny.yaml: `experiment` stands in line" in done.stdout + done.stderr
 
 
+def test_a_file_in_the_place_of_the_results_folder_is_named(fresh):
+    fresh.edit(lambda content: content.update(results="taken"))
+    (fresh.folder / "taken").touch()
+    done = fresh.snakemake("-n", "all")
+    told = done.stdout + done.stderr
+    assert done.returncode != 0
+    assert "results: taken is no folder" in told
+    assert "Traceback" not in told
+
+
 def test_a_misspelt_variant_is_named_with_the_nearest(fresh):
     done = fresh.snakemake("-n", "variant_ss_rsc_shraed")
     assert done.returncode != 0
