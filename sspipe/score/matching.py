@@ -140,27 +140,38 @@ def _take_turns(overlaps: Overlaps, iou_threshold: float) -> _Turns:
     match = alone & (iou > iou_threshold)
     turns.truth_partner[truth[match]] = proposal[match]
     turns.proposal_partner[proposal[match]] = truth[match]
-    _choose(truth[~alone], proposal[~alone], iou[~alone], iou_threshold, turns)
+    _choose(truth[~alone], proposal[~alone], iou[~alone], overlaps.truth_copy, iou_threshold, turns)
     return turns
 
 
-def _choose(truth: np.ndarray, proposal: np.ndarray, iou: np.ndarray, iou_threshold: float, turns: _Turns) -> None:
+def _choose(
+    truth: np.ndarray,
+    proposal: np.ndarray,
+    iou: np.ndarray,
+    truth_copy: np.ndarray,
+    iou_threshold: float,
+    turns: _Turns,
+) -> None:
     """Goes through pairs, which are in the order of turns, and writes what is chosen into `turns`."""
     changes = np.flatnonzero(proposal[1:] != proposal[:-1]) + 1
     edges = np.unique(np.concatenate([[0], changes, [len(proposal)]])).tolist()
     truth_of, iou_of = truth.tolist(), iou.tolist()
-    taken: set[int] = set()
+    # Of buildings that were taken the first copy that is free; -1 after the last.
+    free_copy: dict[int, int] = {}
     for start, stop in pairwise(edges):
-        best, best_iou = -1, 0.0
+        best, best_free, best_iou = -1, -1, 0.0
         for position in range(start, stop):
-            # Strictly larger: of equally good buildings the first in the file is taken.
-            if iou_of[position] > best_iou and truth_of[position] not in taken:
-                best, best_iou = truth_of[position], iou_of[position]
+            if iou_of[position] < best_iou:
+                continue
+            free = free_copy.get(truth_of[position], truth_of[position])
+            # Of equally good buildings the first in the file is taken.
+            if free >= 0 and (iou_of[position] > best_iou or free < best_free):
+                best, best_free, best_iou = truth_of[position], free, iou_of[position]
         if best < 0:
             continue
         chooser = proposal[start]
         turns.proposal_iou[chooser] = best_iou
-        turns.truth_iou[best] = max(turns.truth_iou[best], best_iou)
+        turns.truth_iou[best_free] = max(turns.truth_iou[best_free], best_iou)
         if best_iou > iou_threshold:
-            taken.add(best)
-            turns.truth_partner[best], turns.proposal_partner[chooser] = chooser, best
+            free_copy[best] = int(truth_copy[best_free])
+            turns.truth_partner[best_free], turns.proposal_partner[chooser] = chooser, best_free

@@ -28,7 +28,9 @@ class Overlaps:
         truth_counts: (N,) bool, large enough to be a true positive or a false negative.
         proposal_counts: (M,) bool, large enough to be a true or a false positive.
         proposal_shape: (M,) object, proposals with the invalid ones mended.
-        pair_truth: (P,) truth row of each pair, in the order in which proposals choose, then of truth rows.
+        truth_copy: (N,) the next row of the same image with the very same polygon; -1 if there is none.
+        pair_truth: (P,) truth row of each pair, in the order in which proposals choose, then of truth rows. Of copies
+            the first alone has pairs, so thousands of them do not make millions of pairs.
         pair_proposal: (P,) proposal row of each pair.
         pair_iou: (P,) float64 > 0.
     """
@@ -41,6 +43,7 @@ class Overlaps:
     truth_counts: np.ndarray
     proposal_counts: np.ndarray
     proposal_shape: np.ndarray
+    truth_copy: np.ndarray
     pair_truth: np.ndarray
     pair_proposal: np.ndarray
     pair_iou: np.ndarray
@@ -66,14 +69,15 @@ def find_overlaps(truth: pd.DataFrame, proposals: pd.DataFrame, *, min_area_px: 
     code, image_id = pd.factorize(names)
     truth_code, proposal_code = code[: len(truth)], code[len(truth) :]
 
-    usable = truth_counts & shapely.is_valid(truth_shape)
+    usable = np.flatnonzero(truth_counts & shapely.is_valid(truth_shape))
+    truth_copy = _next_copies(truth_shape, truth_code, usable)
     mended = proposal_shape.copy()
     broken = proposal_counts & ~shapely.is_valid(mended)
     mended[broken] = shapely.buffer(mended[broken], 0.0)
     pair_truth, pair_proposal, pair_iou = _overlapping_pairs(
         truth_shape,
         truth_code,
-        np.flatnonzero(usable),
+        np.setdiff1d(usable, truth_copy),
         mended,
         proposal_code,
         np.flatnonzero(proposal_counts & shapely.is_valid(mended) & ~shapely.is_empty(mended)),
@@ -91,10 +95,29 @@ def find_overlaps(truth: pd.DataFrame, proposals: pd.DataFrame, *, min_area_px: 
         truth_counts,
         proposal_counts,
         mended,
+        truth_copy,
         pair_truth[order],
         pair_proposal[order],
         pair_iou[order],
     )
+
+
+def _next_copies(shape: np.ndarray, code: np.ndarray, rows: np.ndarray) -> np.ndarray:
+    """For each of the given rows the next of them with the same image and polygon, -1 for all else: (N,) int64."""
+    following = np.full(len(shape), -1, np.int64)
+    boxes = pd.DataFrame(shapely.bounds(shape[rows])).assign(code=code[rows])
+    # What stands out by its box has no copy, and that is nearly everything.
+    alike = rows[boxes.duplicated(keep=False).to_numpy()]
+    if len(alike):
+        group = (
+            pd.DataFrame({"code": code[alike], "shape": shapely.to_wkb(shape[alike])})
+            .groupby(["code", "shape"])
+            .ngroup()
+        )
+        order = np.argsort(group.to_numpy(), kind="stable")
+        same = np.diff(group.to_numpy()[order]) == 0
+        following[alike[order[:-1][same]]] = alike[order[1:][same]]
+    return following
 
 
 def _overlapping_pairs(

@@ -111,6 +111,25 @@ def test_of_equally_good_buildings_the_first_is_taken():
     assert counts(truth, [("a", box(0, 0, 4, 4), 1), ("a", box(0, 0, 4, 3), 0.5)]) == (2, 0, 0)
 
 
+def test_copies_of_a_building_are_taken_in_the_order_of_the_file():
+    # Two polygons equally good for the proposals, by turns in the file, one of them in another image as well.
+    left, right, claim = box(0, 0, 4, 4), box(4, 0, 8, 4), box(0, 0, 8, 4)
+    truth = [("a", left), ("a", right), ("b", left), ("a", left), ("a", right), ("a", left)]
+    proposals = [("a", claim, 1.0 / n) for n in range(1, 8)]
+    assert counts(truth, proposals, iou_threshold=0.4) == (5, 2, 1)
+    rows = pd.DataFrame(truth, columns=["image_id", "geometry"])
+    claims = pd.DataFrame(proposals, columns=["image_id", "geometry", "confidence"])
+    matching = match_polygons(rows, claims, iou_threshold=0.4)
+    assert matching.proposals["partner"].tolist() == [0, 1, 3, 4, 5, -1, -1]
+
+
+def test_copies_of_a_building_make_no_pairs_of_their_own():
+    rows = pd.DataFrame({"image_id": ["a"] * 300, "geometry": [box(0, 0, 4, 4)] * 300})
+    overlaps = find_overlaps(rows, rows.assign(confidence=1.0))
+    assert len(overlaps.pair_iou) == 300
+    assert true_positives_at(overlaps, [0.5]).tolist() == [[300]]
+
+
 def test_invalid_truth_never_matches():
     assert not LOPSIDED.is_valid
     assert counts([("a", LOPSIDED)], [("a", LOPSIDED.buffer(0), 1)]) == (0, 1, 1)
