@@ -58,8 +58,8 @@ class _Split:
         if not self.cast.unseen:
             return ""
         return (
-            f"Large: the baseline and the variants with the best F1, {len(self.cast.titles)} in all; "
-            f"{self.cast.unseen} more are in the data."
+            f"Large: the baseline, the best with radar alone and the variants with the best F1, "
+            f"{len(self.cast.titles)} in all; {self.cast.unseen} more are in the data."
         )
 
 
@@ -92,8 +92,9 @@ def failures_section(results: Results, table: pd.DataFrame, scores: Sequence[Pat
         here = table[table["split"] == name]
         titles = dict(zip(here["variant"], here["title"], strict=True))
         scored = here[here["seeds"] > 0]
-        shown = cast(titles, dict(zip(scored["variant"], scored["f1"], strict=True)), baseline)
-        split = _Split(name, shown, titles, leader(scored), folder)
+        told = leader(scored)
+        shown = cast(titles, dict(zip(scored["variant"], scored["f1"], strict=True)), baseline, told)
+        split = _Split(name, shown, titles, told, folder)
         of = {
             key: part[part["split"] == name]
             for key, part in {
@@ -110,7 +111,7 @@ def failures_section(results: Results, table: pd.DataFrame, scores: Sequence[Pat
             _threshold_part(split, of["iou"]),
             _reliability_part(split, of["reliability"], [run for run in unmeasured if run.startswith(f"{name}/")]),
         ]
-        splits.append({"name": name, "title": split.title, "parts": parts})
+        splits.append({"name": name, "title": split.title, "parts": parts, "unseen": shown.unseen})
     return Section("fails", "Where it fails", "Where it fails", "failures.html.jinja", {"splits": splits})
 
 

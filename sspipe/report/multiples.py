@@ -44,7 +44,7 @@ class Cast:
     unseen: int = 0
 
 
-def cast(titles: Mapping[str, str], scores: Mapping[str, float], baseline: str) -> Cast:
+def cast(titles: Mapping[str, str], scores: Mapping[str, float], baseline: str, told: str | None = None) -> Cast:
     """Chooses the variants with a panel: all if they are few, else the baseline and those with the best scores.
 
     Args:
@@ -52,11 +52,12 @@ def cast(titles: Mapping[str, str], scores: Mapping[str, float], baseline: str) 
             is room for all.
         scores: of those that ran.
         baseline: name of the baseline.
+        told: name of the variant that the text beside the figure tells of; it has a panel like the baseline.
     """
     names = list(titles)
     if len(names) > MOST_PANELS:
         best = sorted(scores, key=lambda name: -np.nan_to_num(scores[name], nan=-1.0))
-        chosen = dict.fromkeys([*([baseline] if baseline in scores else []), *best])
+        chosen = dict.fromkeys([*(name for name in (baseline, told) if name in scores), *best])
         kept = set(list(chosen)[:MOST_PANELS])
         names = [name for name in names if name in kept]
     return Cast(
@@ -86,7 +87,7 @@ def panel_grid(
     """Makes a figure of one axes a title, left to right and then down.
 
     Args:
-        titles: of the panels; long ones are broken over two lines.
+        titles: of the panels; long ones are broken over three lines, as they often differ at their ends.
         width_in: of the figure, inches.
         panel_in: height of a panel with its title, inches.
         columns: side by side; None: `columns_of`.
@@ -96,11 +97,11 @@ def panel_grid(
     columns = columns or columns_of(len(titles), width_in)
     rows = math.ceil(len(titles) / columns)
     letters = int(72 * (title_in or width_in / columns) / 6.2)
-    broken = ["\n".join(textwrap.wrap(title, letters, max_lines=2, placeholder=" …")) for title in map(plain, titles)]
+    broken = ["\n".join(textwrap.wrap(title, letters, max_lines=3, placeholder=" …")) for title in map(plain, titles)]
     # The legend is a row on a laptop, and a row for each of its entries on a phone.
     around_in = 1.5 if is_narrow(width_in) else 0.75
-    second_in = 0.14 * any("\n" in title for title in broken)
-    figure = Figure(figsize=(width_in, around_in + rows * (panel_in + second_in)), layout="constrained")
+    more_in = 0.14 * max((title.count("\n") for title in broken), default=0)
+    figure = Figure(figsize=(width_in, around_in + rows * (panel_in + more_in)), layout="constrained")
     axes = list(figure.subplots(rows, columns, squeeze=False).flat)
     for axis, title in zip(axes, broken, strict=False):
         axis.set_title(title, fontsize=8.5)

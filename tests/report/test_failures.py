@@ -14,7 +14,7 @@ from sspipe.errors import UserError
 from sspipe.report import comparison, failure_figures, failures, style
 from sspipe.report import failure_words as words
 from sspipe.report.failures_section import failures_section
-from sspipe.report.multiples import MOST_PANELS, Cast, cast
+from sspipe.report.multiples import MOST_PANELS, Cast, cast, panel_grid
 from sspipe.report.results import read_results
 from tests.report.browser import opened
 from tests.report.fake_results import make_fake_results
@@ -188,6 +188,10 @@ def test_of_a_hundred_variants_the_baseline_and_the_best_are_shown_and_the_rest_
     names = [f"v{place}" for place in range(100)]
     chosen = cast({name: name for name in names}, {name: place for place, name in enumerate(names)}, "v3")
     assert list(chosen.titles) == ["v3", *names[-MOST_PANELS + 1 :]] and chosen.unseen == 100 - MOST_PANELS
+    # Whom the sentences tell of is seen, though many that see EO at test do better.
+    chosen = cast({name: name for name in names}, {name: place for place, name in enumerate(names)}, "v3", "v40")
+    assert list(chosen.titles) == ["v3", "v40", *names[-MOST_PANELS + 2 :]]
+
     records = [
         record(name, recall_by_area_m2=bins((22, place / 200), (80, place / 100))) for place, name in enumerate(names)
     ]
@@ -196,6 +200,12 @@ def test_of_a_hundred_variants_the_baseline_and_the_best_are_shown_and_the_rest_
     assert len(figure.axes) == MOST_PANELS + 1
     assert "where 98 other variants lie" in texts(figure)
     assert len(style.svg_text(figure)) < 100_000
+
+
+def test_long_titles_that_differ_at_their_ends_are_told_apart():
+    titles = {f"v{place}": f"UNet16, EO at test too (ceiling), ablation {place}" for place in range(8)}
+    _, axes = panel_grid(titles.values(), style.WIDE_IN, 1.5, 4, title_in=1.6)
+    assert len({axis.get_title(loc="left") or axis.get_title() for axis in axes}) == 8
 
 
 def test_the_band_of_many_others_is_as_wide_as_they_lie_apart():
