@@ -24,19 +24,30 @@ from sspipe.report.style import plain, styled
 COLOURS = {FOUND: "#4cc3ff", FALSE: "#ff8c2e", MISSED: "#ffe14d", UNSCORED: "#ffffff"}
 LINES: dict[str, Any] = {FOUND: "-", FALSE: "-", MISSED: (0, (3, 1.5)), UNSCORED: (0, (1, 2))}
 COLUMNS = 4
+# More variants than these make a figure of many thousand pixels, and minutes of them; the page has them all.
+MOST_VARIANTS = 21
 GAP_IN, LABEL_IN, LEGEND_IN = 0.07, 0.34, 0.55
 
 
 @styled
 def panel_figure(panel: Panel, width_in: float) -> Figure:
-    """Draws one tile at one scale: EO, SAR, truth over SAR, and every variant's footprints over SAR."""
-    rows = math.ceil((len(panel.scores) + 3) / COLUMNS)
+    """Draws one tile at one scale: EO, SAR, truth over SAR, and variants' footprints over SAR.
+
+    Args:
+        panel: the tile; of very many variants those with the highest F1 on it are drawn.
+        width_in: inches.
+    """
+    scores = panel.scores
+    if len(scores) > MOST_VARIANTS:
+        best = scores.sort_values("f1", ascending=False, kind="stable", na_position="last").head(MOST_VARIANTS)
+        scores = scores.loc[scores.index.isin(best.index)]
+    rows = math.ceil((len(scores) + 3) / COLUMNS)
     side = (width_in - GAP_IN * (COLUMNS + 1)) / COLUMNS
     height = rows * (side + LABEL_IN + GAP_IN) + LEGEND_IN
     # Placed by hand: an automatic layout draws every picture once more, and most of the time goes into that.
     figure = Figure(figsize=(width_in, height), layout=PlaceHolderLayoutEngine(True, True))
     axes = []
-    for place in range(len(panel.scores) + 3):
+    for place in range(len(scores) + 3):
         row, column = divmod(place, COLUMNS)
         left, top = GAP_IN + column * (side + GAP_IN), (row + 1) * (side + LABEL_IN + GAP_IN)
         axes.append(figure.add_axes((left / width_in, 1 - top / height, side / width_in, side / height)))
@@ -52,11 +63,14 @@ def panel_figure(panel: Panel, width_in: float) -> Figure:
     _picture(axes[2], panel, grey, f"Truth: {wording.counted(len(panel.truth.scored), 'building')}")
     _outline(axes[2], panel.truth.scored, "white", "-", width=1.0)
     _outline(axes[2], panel.truth.unscored, COLOURS[UNSCORED], LINES[UNSCORED], width=0.7)
-    for axis, score in zip(axes[3:], panel.scores.itertuples(), strict=True):
+    for axis, score in zip(axes[3:], scores.itertuples(), strict=True):
         _picture(axis, panel, grey, f"{plain(str(score.title))}\nF1 {wording.number(score.f1, 2)}")
         _footprints(axis, panel.judged[str(score.variant)])
     _scale_and_north(axes[1], panel)
     figure.legend(handles=_handles(), loc="lower left", ncols=2, borderaxespad=0.4)
+    if len(scores) < len(panel.scores):
+        words = f"The {len(scores)} highest F1 on this tile, of {len(panel.scores)} variants"
+        figure.text(1 - GAP_IN / width_in, GAP_IN / height, words, ha="right", va="bottom", fontsize=8.5)
     return figure
 
 

@@ -22,7 +22,7 @@ from sspipe.errors import UserError
 from sspipe.report import imagery, look_content, look_section, outlines, panels
 from sspipe.report.html import write_page
 from sspipe.report.page import FILTERS
-from sspipe.report.panel_figure import panel_figure
+from sspipe.report.panel_figure import MOST_VARIANTS, panel_figure
 
 REPOSITORY = Path(__file__).parents[2]
 SIZE_PX = 900
@@ -151,6 +151,17 @@ def test_the_printed_form_has_a_picture_for_every_variant_and_says_what_colours_
     assert ("no optical image" in words) == (not sees)
     boxes = [axis.get_position() for axis in figure.axes]
     assert all(place.x0 >= 0 and place.x1 <= 1 and place.y0 > 0.03 and place.y1 <= 1 for place in boxes)
+
+
+def test_the_printed_form_of_very_many_variants_has_the_best_of_them_and_says_so():
+    panel = invented(0, 40)
+    better = panel.scores.assign(f1=[0.9 if place % 2 else 0.1 for place in range(40)])
+    figure = panel_figure(replace(panel, scores=better), 10.8)
+    titles = [axis.get_title(loc="left") for axis in figure.axes[3:]]
+    assert len(titles) == MOST_VARIANTS and sum(title.endswith("0.90") for title in titles) == 20
+    assert [text.get_text() for text in figure.texts] == [
+        f"The {MOST_VARIANTS} highest F1 on this tile, of 40 variants"
+    ]
 
 
 @pytest.mark.parametrize("count", [1, 2, 3, 4, 6])
