@@ -66,8 +66,10 @@ def write_geoparquet(table: gpd.GeoDataFrame, path: Path) -> None:
 
 def write_gpkg(table: gpd.GeoDataFrame, path: Path) -> None:
     """Writes a GeoPackage with one layer of polygons."""
-    # The geometry type is named because a layer without any polygon would have none.
-    table.to_file(path, driver="GPKG", layer=LAYER, engine="pyogrio", geometry_type="Polygon")
+    # The geometry type is named because a layer without any polygon would have none. The version is the one that every
+    # GDAL since 2.2 reads: of newer ones an older GDAL, and QGIS with it, warns.
+    form = {"driver": "GPKG", "dataset_options": {"VERSION": "1.2"}}
+    table.to_file(path, layer=LAYER, engine="pyogrio", geometry_type="Polygon", **form)
 
 
 def submission_table(polygons: pd.DataFrame, tile_ids: list[str]) -> pd.DataFrame:

@@ -39,7 +39,7 @@ def scene(tmp_path_factory):
 
 def told(*command) -> str:
     done = subprocess.run([str(word) for word in command], capture_output=True, text=True)
-    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.returncode == 0 and not done.stderr, done.stdout + done.stderr
     return done.stdout
 
 
@@ -218,6 +218,8 @@ def test_other_programs_read_the_footprint_layers(scene):
     assert 'ID["EPSG",32631]' in about and "Extent: (594005." in about
     for column in ("confidence", "looks", "area_m2", "at_map_edge"):
         assert f"{column}: " in about
+    # As an integer in the file's head: 1.2, which older programs read without a warning.
+    assert int.from_bytes((scene.folder / "map.gpkg").read_bytes()[60:64]) == 10200
 
 
 def test_geoparquet_says_what_it_is(scene):
