@@ -28,7 +28,28 @@ def texts_of_the_code() -> str:
     return "\n".join(texts)
 
 
+def errors_of(path: Path) -> list[str]:
+    """The text of each UserError that a module raises, with `…` for what is put in."""
+    found = []
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "UserError" and node.args:
+            (text,) = node.args
+            if isinstance(text, ast.JoinedStr):
+                found.append("".join(str(p.value) if isinstance(p, ast.Constant) else "…" for p in text.values))
+            elif isinstance(text, ast.Constant):
+                found.append(str(text.value))
+    return found
+
+
 CODE = texts_of_the_code()
+# What an operator meets: commands, launcher, and what both stand on.
+OPERATING = [
+    *sorted((ROOT / "sspipe/operate").glob("*.py")),
+    *(ROOT / f"sspipe/{name}.py" for name in ("slurm", "session", "job_errors", "follow")),
+    *(ROOT / f"sspipe/train/{name}.py" for name in ("launch", "follower", "watch", "endings", "submission", "lock")),
+]
+# Of the rules, which write the command line; no person sees it.
+INTERNAL = ("launch: what follows `--` must be the stage train",)
 MESSAGES = [
     message
     for line in FAILURES.splitlines()
@@ -46,6 +67,19 @@ def test_a_message_that_the_page_explains_is_one_that_the_code_gives(message):
     parts = [part.strip(" :(),;") for part in re.split(varying, message)]
     parts = [part for part in parts if len(part) > 3]
     assert parts and [part for part in parts if part not in CODE] == []
+
+
+@pytest.mark.parametrize(
+    "error",
+    [error for path in OPERATING for error in errors_of(path)],
+    ids=lambda error: re.sub(r"\W+", "-", error)[:60],
+)
+def test_an_error_that_an_operator_may_meet_is_on_the_page(error):
+    words = re.compile(r"[A-Za-z'-]+")
+    if error.startswith(INTERNAL) or len(words.findall(error)) < 4:  # or its text is made elsewhere
+        return
+    told = [part.strip(" :(),;") for message in MESSAGES for part in re.split(r"…", message)]
+    assert any(part in error for part in told if len(words.findall(part)) >= 3), error
 
 
 def test_the_page_explains_enough_messages():
