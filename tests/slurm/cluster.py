@@ -17,19 +17,16 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
+
+from tests.daemons import START_LIMIT_S, Daemons
+from tests.slurm.configuration import ACCOUNT, GPU_TYPE, GPUS, NODES, slurm_conf, slurmdbd_conf
 
 CLIENTS = ("sbatch", "srun", "squeue", "sinfo", "sacct", "sacctmgr", "scontrol", "scancel")
 PROGRAMS = (
     *CLIENTS,
     *("munged", "mariadbd", "mariadb", "mariadb-install-db", "slurmdbd", "slurmctld", "slurmd", "setpriv"),
 )
-NODES, CPUS, MEMORY_MB, GPUS, GPU_TYPE = ("node1", "node2"), 16, 32000, 4, "v100"
-ACCOUNT = "toy"
-START_LIMIT_S = 120
-# Slurm's own are 30 and 120 s: the wait before a kill, and before a requeued job may start again.
-KILL_WAIT_S = CREDENTIALS_EXPIRE_S = 5
 
 
 def unusable() -> str | None:
@@ -62,7 +59,7 @@ class SlurmCluster:
             "SLURM_CONF": str(self._conf),
             "PATH": f"{folder}/bin:{os.environ['PATH']}",
         }
-        self._processes: dict[str, subprocess.Popen[bytes]] = {}
+        self._daemons = Daemons(folder / "log", self.environment)
         self._ports = dict(zip(("ctld", "dbd", "mariadb", *NODES), _free_ports(3 + len(NODES)), strict=True))
         for name in ("bin", "etc", "run", "log", "state/ctld", "db", *(f"state/{node}" for node in NODES)):
             (folder / name).mkdir(parents=True)
@@ -84,52 +81,52 @@ class SlurmCluster:
 
     def start_controller(self) -> None:
         """Starts slurmctld (again); it goes on from its saved state."""
-        self._spawn("slurmctld", "slurmctld", "-D", "-f", str(self._conf))
-        self._wait_for("slurmctld", lambda: "UP" in self.run("scontrol", "ping", check=False))
+        self._daemons.spawn("slurmctld", "slurmctld", "-D", "-f", str(self._conf))
+        self._daemons.wait_for("slurmctld", lambda: "UP" in self.run("scontrol", "ping", check=False))
 
     def stop_controller(self) -> None:
         """Ends slurmctld, as a restart does; jobs go on."""
-        self._end("slurmctld", signal.SIGTERM)
+        self._daemons.end("slurmctld", signal.SIGTERM)
 
     def start_node(self, node: str) -> None:
         """Starts a node's slurmd (again), and waits until it may take jobs."""
         begun = time.time()
-        self._spawn(node, "slurmd", "-D", "-N", node, "-f", str(self._conf))
-        self._wait_for(node, lambda: self._registered(node, begun))
+        self._daemons.spawn(node, "slurmd", "-D", "-N", node, "-f", str(self._conf))
+        self._daemons.wait_for(node, lambda: self._registered(node, begun))
         self.run("scontrol", "update", f"NodeName={node}", "State=RESUME", check=False)
-        self._wait_for(node, lambda: self._state(node) in ("idle", "mixed", "allocated"))
+        self._daemons.wait_for(node, lambda: self._state(node) in ("idle", "mixed", "allocated"))
 
     def lose_node(self, node: str) -> None:
         """Kills a node's slurmd and all that runs there, and has the controller see that at once."""
-        self._end(node, signal.SIGKILL)
+        self._daemons.end(node, signal.SIGKILL)
         _kill_steps_of(node, self.folder)
         self.run("scontrol", "update", f"NodeName={node}", "State=DOWN", "Reason=lost")
 
     def start_accounting(self) -> None:
         """Starts slurmdbd (again): sacct answers."""
         # It has no -f in some releases: it looks for slurmdbd.conf beside SLURM_CONF.
-        self._spawn("slurmdbd", "slurmdbd", "-D")
-        self._wait_for("slurmdbd", lambda: _is_open(self._ports["dbd"]))
-        self._wait_for("slurmdbd", lambda: bool(self.run("sacctmgr", "-n", "show", "user", check=False)))
+        self._daemons.spawn("slurmdbd", "slurmdbd", "-D")
+        self._daemons.wait_for("slurmdbd", lambda: _is_open(self._ports["dbd"]))
+        self._daemons.wait_for("slurmdbd", lambda: bool(self.run("sacctmgr", "-n", "show", "user", check=False)))
 
     def stop_accounting(self) -> None:
         """Ends slurmdbd: sacct fails, and the controller keeps for later what it has to tell."""
-        self._end("slurmdbd", signal.SIGTERM)
+        self._daemons.end("slurmdbd", signal.SIGTERM)
 
     def empty(self) -> None:
         """Cancels every job and waits until they are gone."""
         jobs = self.run("squeue", "-h", "-o", "%A").split()
         if jobs:
             self.run("scancel", *sorted(set(jobs)), check=False)
-        self._wait_for("an empty queue", lambda: not self.run("squeue", "-h"))
+        self._daemons.wait_for("an empty queue", lambda: not self.run("squeue", "-h"))
 
     def stop(self) -> None:
         """Cancels the jobs, ends every daemon and removes the folder."""
-        if "slurmctld" in self._processes and self._processes["slurmctld"].poll() is None:
+        if self._daemons.runs("slurmctld"):
             with contextlib.suppress(RuntimeError, subprocess.TimeoutExpired):
                 self.empty()
-        for name in reversed(list(self._processes)):
-            self._end(name, signal.SIGKILL if name in NODES else signal.SIGTERM)
+        for name in self._daemons.names():
+            self._daemons.end(name, signal.SIGKILL if name in NODES else signal.SIGTERM)
         for node in NODES:
             _kill_steps_of(node, self.folder)
         shutil.rmtree(self.folder, ignore_errors=True)
@@ -142,11 +139,11 @@ class SlurmCluster:
         key.chmod(0o400)
         socket_ = run / "munge.socket"
         files = (f"--key-file={key}", f"--socket={socket_}", f"--pid-file={run}/munged.pid")
-        self._spawn(
+        self._daemons.spawn(
             "munged", "munged", "--foreground", "--force", *files, f"--log-file={log}/munged.log",
             f"--seed-file={run}/munge.seed",
         )  # fmt: skip
-        self._wait_for("munged", socket_.exists)
+        self._daemons.wait_for("munged", socket_.exists)
         self._start_database()
         self._begin_accounting()
         self.start_controller()
@@ -155,9 +152,9 @@ class SlurmCluster:
 
     def _begin_accounting(self) -> None:
         """Starts slurmdbd and tells it of the cluster, one account and root."""
-        self._spawn("slurmdbd", "slurmdbd", "-D")
-        self._wait_for("slurmdbd", lambda: _is_open(self._ports["dbd"]))
-        self._wait_for("slurmdbd", lambda: self._succeeds("sacctmgr", "-n", "show", "cluster"))
+        self._daemons.spawn("slurmdbd", "slurmdbd", "-D")
+        self._daemons.wait_for("slurmdbd", lambda: _is_open(self._ports["dbd"]))
+        self._daemons.wait_for("slurmdbd", lambda: self._succeeds("sacctmgr", "-n", "show", "cluster"))
         self._add("toy", ("cluster", "format=cluster"), "cluster", "toy")
         self._add(ACCOUNT, ("account", "format=account"), "account", ACCOUNT, "Description=toy", "Organization=toy")
         self._add(
@@ -168,20 +165,20 @@ class SlurmCluster:
         """Tells the accounting of something; on a busy machine its answer may be lost, and what was added is there."""
         self.run("sacctmgr", "-i", "-Q", "add", *what, check=False)
         known = ("sacctmgr", "-n", "-P", "show", *shown)
-        self._wait_for(f"{' '.join(what)}", lambda: name in self.run(*known, check=False).split())
+        self._daemons.wait_for(f"{' '.join(what)}", lambda: name in self.run(*known, check=False).split())
 
     def _start_database(self) -> None:
         data, run = self.folder / "db", self.folder / "run"
         install = ("mariadb-install-db", "--no-defaults", f"--datadir={data}", "--user=root", "--skip-test-db")
         self.run(*install, "--auth-root-authentication-method=socket", timeout=START_LIMIT_S)
-        self._spawn(
+        self._daemons.spawn(
             "mariadbd", "mariadbd", "--no-defaults", "--user=root", f"--datadir={data}", f"--socket={run}/mysql.sock",
             f"--port={self._ports['mariadb']}", "--bind-address=127.0.0.1", f"--pid-file={run}/mariadbd.pid",
             "--innodb-buffer-pool-size=64M", "--innodb-log-file-size=32M", "--innodb-lock-wait-timeout=900",
             "--innodb-flush-log-at-trx-commit=0", "--skip-log-bin", "--skip-name-resolve",
         )  # fmt: skip
         client = ("mariadb", "--no-defaults", f"--socket={run}/mysql.sock", "-u", "root", "-e")
-        self._wait_for("mariadbd", lambda: self._succeeds(*client, "select 1"))
+        self._daemons.wait_for("mariadbd", lambda: self._succeeds(*client, "select 1"))
         self.run(
             *client,
             f"CREATE DATABASE slurm_acct_db; CREATE USER 'slurm'@'127.0.0.1' IDENTIFIED BY '{self._password}'; "
@@ -192,7 +189,7 @@ class SlurmCluster:
         folder, etc = self.folder, self.folder / "etc"
         self._password = base64.b64encode(secrets.token_bytes(18), altchars=b"ab").decode()
         host = socket.gethostname().split(".")[0]
-        self._conf.write_text(_slurm_conf(folder, host, self._ports))
+        self._conf.write_text(slurm_conf(folder, host, self._ports))
         gres = []
         for node in NODES:
             # slurmd wants character devices; links to one satisfy it, and unlike mknod need no capability.
@@ -213,7 +210,7 @@ class SlurmCluster:
         (etc / "cgroup.conf").write_text("CgroupPlugin=cgroup/v1\n")
         dbd = etc / "slurmdbd.conf"
         dbd.touch(0o600)
-        dbd.write_text(_slurmdbd_conf(folder, host, self._ports, self._password))
+        dbd.write_text(slurmdbd_conf(folder, host, self._ports, self._password))
 
     def _registered(self, node: str, since: float) -> bool:
         """Whether the controller has heard of this start of the node's slurmd; its saved state may be older."""
@@ -232,120 +229,6 @@ class SlurmCluster:
         except (RuntimeError, subprocess.TimeoutExpired):
             return False
         return True
-
-    def _spawn(self, name: str, *command: str) -> None:
-        # In the foreground, and ended by the kernel should the tests be killed: nothing of it is left behind.
-        with (self.folder / "log" / f"{name}.out").open("ab") as output:
-            self._processes[name] = subprocess.Popen(
-                ("setpriv", "--pdeathsig", "KILL", "--", *command),
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=output,
-                env={**os.environ, **self.environment},
-                start_new_session=True,
-            )
-
-    def _end(self, name: str, how: int) -> None:
-        process = self._processes.pop(name)
-        process.send_signal(how)
-        try:
-            process.wait(20)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait(20)
-
-    def _wait_for(self, what: str, ready: Callable[[], bool]) -> None:
-        limit = time.monotonic() + START_LIMIT_S
-        while not ready():
-            ended = [name for name, process in self._processes.items() if process.poll() is not None]
-            if ended or time.monotonic() > limit:
-                raise RuntimeError(f"{what} is waited for in vain (ended: {ended})\n{self._last_words()}")
-            time.sleep(0.1)
-
-    def _last_words(self) -> str:
-        texts = {path.name: path.read_text(errors="replace") for path in (self.folder / "log").iterdir()}
-        return "\n".join(f"{name}:\n{text[-1500:]}" for name, text in sorted(texts.items()) if text)
-
-
-def _slurm_conf(folder: Path, host: str, ports: dict[str, int]) -> str:
-    nodes = "\n".join(
-        f"NodeName={node} NodeHostname={host} NodeAddr=127.0.0.1 Port={ports[node]} CPUs={CPUS} RealMemory={MEMORY_MB} "
-        f"Gres=gpu:{GPU_TYPE}:{GPUS} State=UNKNOWN"
-        for node in NODES
-    )
-    partition = f"Nodes={','.join(NODES)} MaxTime=INFINITE DefaultTime=10 State=UP"
-    return f"""ClusterName=toy
-SlurmctldHost={host}(127.0.0.1)
-SlurmctldPort={ports["ctld"]}
-SlurmUser=root
-SlurmdUser=root
-AuthType=auth/munge
-CredType=cred/munge
-AuthInfo=socket={folder}/run/munge.socket,cred_expire={CREDENTIALS_EXPIRE_S}
-StateSaveLocation={folder}/state/ctld
-SlurmdSpoolDir={folder}/state/%n
-SlurmctldPidFile={folder}/run/slurmctld.pid
-SlurmdPidFile={folder}/run/slurmd-%n.pid
-SlurmctldLogFile={folder}/log/slurmctld.log
-SlurmdLogFile={folder}/log/slurmd-%n.log
-SlurmctldDebug=info
-SlurmdDebug=info
-# No cgroups and no binding: works in containers, and on machines smaller than pretended. linuxproc would lose tasks
-# whose parent died: they outlive scancel and requeue.
-ProctrackType=proctrack/pgid
-TaskPlugin=task/none
-SwitchType=switch/none
-MpiDefault=none
-SlurmdParameters=config_overrides
-ReturnToService=2
-SchedulerType=sched/backfill
-SchedulerParameters=batch_sched_delay=0,bf_interval=5,sched_interval=5
-SelectType=select/cons_tres
-SelectTypeParameters=CR_Core_Memory
-DefMemPerCPU=200
-JobRequeue=1
-PreemptType=preempt/partition_prio
-PreemptMode=REQUEUE
-SlurmctldParameters=preempt_send_user_signal
-KillWait={KILL_WAIT_S}
-MinJobAge=300
-SlurmctldTimeout=30
-SlurmdTimeout=60
-AccountingStorageType=accounting_storage/slurmdbd
-AccountingStorageHost=127.0.0.1
-AccountingStoragePort={ports["dbd"]}
-# With slurmdbd this is the munge socket for talking to it (AuthInfo is not used there).
-AccountingStoragePass={folder}/run/munge.socket
-AccountingStorageTRES=gres/gpu
-# Without associations a wrong account is taken for a right one.
-AccountingStorageEnforce=associations
-JobAcctGatherType=jobacct_gather/linux
-JobAcctGatherFrequency=5
-GresTypes=gpu
-{nodes}
-PartitionName=gpu  {partition} Default=YES PriorityTier=1
-PartitionName=low  {partition} Default=NO PriorityTier=1 PreemptMode=REQUEUE GraceTime=10
-PartitionName=high {partition} Default=NO PriorityTier=10 PreemptMode=OFF
-"""
-
-
-def _slurmdbd_conf(folder: Path, host: str, ports: dict[str, int], password: str) -> str:
-    return f"""DbdHost={host}
-DbdAddr=127.0.0.1
-DbdPort={ports["dbd"]}
-SlurmUser=root
-AuthType=auth/munge
-AuthInfo=socket={folder}/run/munge.socket
-StorageType=accounting_storage/mysql
-StorageHost=127.0.0.1
-StoragePort={ports["mariadb"]}
-StorageUser=slurm
-StoragePass={password}
-StorageLoc=slurm_acct_db
-LogFile={folder}/log/slurmdbd.log
-PidFile={folder}/run/slurmdbd.pid
-DebugLevel=info
-"""
 
 
 def _kill_steps_of(node: str, folder: Path) -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 import yaml
 
 from sspipe.files import read_json
-from tests.slurm.cluster import ACCOUNT
+from tests.slurm.configuration import ACCOUNT
 from tests.workflow.conftest import Checkout, copy_workflow
 
 RANKS = 2
