@@ -11,6 +11,7 @@ from pydantic import BaseModel
 
 from sspipe.cli import build_parser
 from sspipe.config import Config
+from sspipe.operate import profile_checks
 from tests.docs.pages import ROOT
 
 # Names that are nobody's here, or that no source spells out.
@@ -75,7 +76,7 @@ RULES = {
 }
 
 # What a profile may ask of a rule.
-RESOURCES = set(re.findall(r'\bget\("(\w+)"', (ROOT / "rules/common.smk").read_text()))
+RESOURCES = profile_checks._RESOURCES
 
 _CODE = [
     *_RULE_FILES,
