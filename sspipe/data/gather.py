@@ -78,6 +78,11 @@ def gather_tiles(
     }
     with whole_folder(out) as folder:
         cuts = _write_labels(folder / own_data.LABELS_FOLDER, tiles, places, epsg)
+        if not any(cuts.values()):
+            raise UserError(
+                f"{table}: none of its {len(tiles)} tiles has a building in its footprint_path, so there is nothing to "
+                "train on or to score; name the files that have them"
+            )
         _truth(tiles, cuts, corners, pixel_m).to_csv(folder / own_data.TRUTH_FILE, index=False)
         _write_tiles(folder / own_data.TILES_FILE, tiles)
     write_json(manifest, _manifest(table, tiles))

@@ -96,6 +96,10 @@ def read_footprint_file(path: Path, places: Sequence[Place], epsg: int) -> geopa
         ) from None
     if not len(table):
         return table
+    kinds = set(table.geometry.geom_type.dropna())
+    if not kinds & {"Polygon", "MultiPolygon", "GeometryCollection"}:
+        found = " and ".join(sorted(kinds)) or "nothing"
+        raise UserError(f"{where}: has {found} for geometry, expected the outlines of buildings as polygons")
     if table.crs is None:
         raise UserError(
             f"{where}: has no CRS, expected EPSG:{epsg} (tiles.epsg); write it into the file "

@@ -110,6 +110,18 @@ def test_a_file_that_is_no_vector_file_is_told(own):
     assert re.search(r"text\.gpkg \(line 2\): cannot be read as footprints", refused(own))
 
 
+def test_a_file_of_points_is_told(own):
+    set_houses(own, FIRST, "points.gpkg", houses(shapely.Point(WEST + 5, NORTH - 5)))
+    assert re.search(r"points\.gpkg \(line 2\): has Point for geometry, expected .* polygons", refused(own))
+
+
+def test_tiles_without_any_building_are_told_before_they_are_trained_on(own):
+    houses(in_first(5, 5)).iloc[:0].to_file(own.folder / "houses" / "none.gpkg", engine="pyogrio")
+    for number in range(4):
+        set_cell(own, f"plot-00{number}", "footprint_path", "../houses/none.gpkg")
+    assert re.search(r"\.csv: none of its 4 tiles has a building in its footprint_path", refused(own))
+
+
 def test_a_height_that_is_no_number_is_told(own):
     set_houses(own, FIRST, "h.gpkg", houses(in_first(5, 5), height_m=["high"]))
     assert "attribute height_m is `high`, expected a number of metres" in refused(own)
