@@ -115,8 +115,8 @@ def read_results(
         runs=runs,
         epochs=order(_read_epochs(trains, records)),
         tile_scores=order(_read_tile_scores(scores)),
-        tiles=_read_tiles(splits, catalog),
-        leakage=_read_leakage(leakages),
+        tiles=_read_tiles(_in_order(splits, ".parquet", config), catalog),
+        leakage=_read_leakage(_in_order(leakages, ".leakage.json", config)),
         data=read_record(catalog_report, CATALOG_KEYS),
         trains=records,
     )
@@ -125,6 +125,12 @@ def read_results(
 def ordered_splits(config: Config) -> list[str]:
     """The configuration's splits, those at random last."""
     return sorted(config.splits, key=lambda name: config.splits[name].kind == "random")
+
+
+def _in_order(paths: Iterable[Path], ending: str, config: Config) -> list[Path]:
+    """Files of splits in the order of `ordered_splits`; those of splits that are no longer in it come last."""
+    place = {name: number for number, name in enumerate(ordered_splits(config))}
+    return sorted(paths, key=lambda path: place.get(path.name.removesuffix(ending), len(place)))
 
 
 def sorter(splits: Sequence[str], variants: Sequence[str]) -> Callable[[pd.DataFrame], pd.DataFrame]:

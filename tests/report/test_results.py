@@ -97,3 +97,8 @@ def test_a_training_whose_epochs_cannot_be_read_is_not_called_one_that_was_not_t
     (tmp_path / "metrics.jsonl").write_text(content)
     with pytest.raises(UserError, match=r"metrics\.jsonl: .*train this variant again"):
         read(fake, trains=[alone, *fake.files.trains[1:]])
+
+
+def test_the_split_without_a_leak_comes_first_wherever_splits_are_listed(fake):
+    results = read(fake)
+    assert [list(table["split"].unique()) for table in (results.leakage, results.tiles)] == [["spatial", "random"]] * 2
