@@ -44,6 +44,7 @@ def launch_flags(resources: Mapping[str, Any]) -> list[str]:
     flags = ["--tasks", str(gpus_of(resources) or 1)]
     if gres := gres_of(resources):
         flags += ["--gres", gres]
+    resources = {**resources, **_memory(resources)}
     for flag, name, default in _NUMBERS:
         value = resources.get(name, default)
         if value is None:
@@ -91,6 +92,14 @@ def extra_words(resources: Mapping[str, Any]) -> list[str]:
         return shlex.split(str(resources.get("slurm_extra") or ""))
     except ValueError as error:
         raise UserError(f"train.slurm_extra in the profile: `{resources['slurm_extra']}`: {error}") from None
+
+
+def _memory(resources: Mapping[str, Any]) -> dict[str, int]:
+    """`mem_mb_per_cpu`, which Snakemake's executor prefers to `mem_mb`, as the whole job's memory."""
+    if not resources.get("mem_mb_per_cpu"):
+        return {}
+    cores = (gpus_of(resources) or 1) * int(_number("cpus_per_task", resources.get("cpus_per_task", 1)))
+    return {"mem_mb": cores * int(_number("mem_mb_per_cpu", resources["mem_mb_per_cpu"]))}
 
 
 def _number(name: str, value: Any) -> str:

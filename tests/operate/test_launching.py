@@ -36,6 +36,11 @@ def test_options_of_sbatch_and_lines_of_shell_arrive_as_they_were_written():
     assert options["setup"] == ["module load a", "-x"]
 
 
+def test_memory_of_each_core_is_asked_for_as_the_whole_jobs():
+    options = asked(gres="gpu:4", cpus_per_task=8, mem_mb_per_cpu=2000, mem_mb=1000)
+    assert options["mem_mb"] == 4 * 8 * 2000
+
+
 def test_what_is_not_set_is_submitits_or_slurms_own():
     options = asked()
     assert (options["signal_delay_s"], options["cpus_per_task"], options["mem_mb"], options["qos"]) == (
