@@ -115,7 +115,7 @@ def _row_axis(axis: Axes, titles: list[str], right: float, narrow: bool) -> None
     axis.set(xlim=(0, right), ylim=(len(titles) - 0.5, -0.75))
     axis.set_xticks([tick for tick in axis.get_xticks() if tick <= min(1.0, right) + 1e-9])
     axis.set_yticks(range(len(titles)), [] if narrow else titles)
-    axis.tick_params(axis="y", length=0, labelcolor=INK)
+    axis.tick_params(axis="y", length=0, pad=8, labelcolor=INK)  # room for a dot at 0
     axis.grid(axis="y", visible=False)
     if narrow:
         for place, title in enumerate(titles):
