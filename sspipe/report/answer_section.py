@@ -48,7 +48,7 @@ def answer_section(
     """
     paper_splits = () if synthetic else tuple(split for split, kind in kinds.items() if kind == "random")
     content = {
-        "cards": [*(_card(table, split, kind) for split, kind in kinds.items()), *_gap_card(gaps)],
+        "cards": [*(_card(table, split, kind) for split, kind in kinds.items()), *_gap_cards(gaps)],
         "splits": [
             _split_part(results, table, split, kinds, paired, split in paper_splits)
             for split in table["split"].unique()
@@ -102,14 +102,16 @@ def _card(table: pd.DataFrame, split: str, kind: str) -> dict[str, str]:
     return {"kind": kind, "head": head, "number": wording.number(best["f1"]), "bounds": bounds, "words": best["title"]}
 
 
-def _gap_card(gaps: pd.DataFrame) -> list[dict[str, str]]:
-    if gaps.empty:
-        return []
-    low, high = (wording.signed(value) for value in (gaps["gap"].min(), gaps["gap"].max()))
-    some = f"{len(gaps)} variants" if len(gaps) > 1 else str(gaps["title"].iloc[0])
-    number = low if low == high else f"{low} to {high}"
-    head = "Leakage gap: random minus spatial F1"
-    return [{"kind": "leak", "head": head, "number": number, "bounds": "", "words": f"of {some}"}]
+def _gap_cards(gaps: pd.DataFrame) -> list[dict[str, str]]:
+    cards = []
+    pairs = gaps.groupby(["random_split", "spatial_split"], sort=False)
+    for (random, spatial), rows in pairs:
+        low, high = (wording.signed(value) for value in (rows["gap"].min(), rows["gap"].max()))
+        some = f"{len(rows)} variants" if len(rows) > 1 else str(rows["title"].iloc[0])
+        number = low if low == high else f"{low} to {high}"
+        head = f"Leakage gap: {random} minus {spatial} F1" if len(pairs) > 1 else "Leakage gap: random minus spatial F1"
+        cards.append({"kind": "leak", "head": head, "number": number, "bounds": "", "words": f"of {some}"})
+    return cards
 
 
 def _score_drawing(
@@ -147,13 +149,14 @@ def _gap_drawing(gaps: pd.DataFrame, folder: Path) -> Drawing | None:
     if gaps.empty:
         return None
     spoken = gaps.head(score_figures.MAX_ROWS)
+    names = score_figures.gap_names(spoken)
     return saved_drawing(
         folder,
         "leak_gap",
         functools.partial(score_figures.gap_figure, gaps),
         gaps,
         "Dumbbell chart: F1 on the random and on the spatial split of each variant trained on both. "
-        + "; ".join(f"{row['title']}: gap {wording.signed(row['gap'])}" for _, row in spoken.iterrows())
+        + "; ".join(f"{name}: gap {wording.signed(gap)}" for name, gap in zip(names, spoken["gap"], strict=True))
         + ".",
         "The leakage gap: F1 of the same variant on both splits, with 95 % intervals; bold: random minus spatial."
         + (f" The {score_figures.MAX_ROWS} largest." if len(gaps) > score_figures.MAX_ROWS else ""),

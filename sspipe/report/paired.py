@@ -87,14 +87,14 @@ def verdict_sentence(paired: Paired, table: pd.DataFrame, split: str) -> str:
 
 
 def caution_sentence(rows: pd.DataFrame, units: int, by_block: bool) -> str:
-    """Says why verdicts are hints and not proof; empty if none of the known reasons holds.
+    """Says why verdicts are hints and not proof; empty if nothing is compared or none of the known reasons holds.
 
     Args:
         rows: the comparisons of one split, of one measure.
         units: how many tiles or blocks of ground were resampled.
         by_block: whether they were blocks.
     """
-    if rows.empty:
+    if rows["difference"].isna().all():
         return ""
     reasons = []
     if units < FEW_UNITS:

@@ -11,7 +11,7 @@ from matplotlib.transforms import blended_transform_factory
 
 from sspipe.report.figures import KIND_COLOURS
 from sspipe.report.style import BLUE, GREY, INK, LINE, MUTED, ORANGE, SURFACE, is_narrow, plain, styled
-from sspipe.report.wording import signed
+from sspipe.report.wording import listed, signed
 
 ROLE_COLOURS = {"candidate": BLUE, "floor": GREY, "ceiling": GREY}
 # More rows than these are a wall: then the best are drawn, and the table has all.
@@ -99,14 +99,21 @@ def gap_figure(gaps: pd.DataFrame, width_in: float) -> Figure:
         label = signed(row["gap"])
         axis.annotate(label, (right, place), (8, 0), textcoords="offset points", va="center", fontweight="bold")
     highest = np.nanmax(gaps[["random_f1_high", "spatial_f1_high", "random_f1", "spatial_f1"]].to_numpy())
-    _row_axis(axis, [str(title) for title in gaps["title"]], 1.22 * max(highest, 0.05), narrow)
+    _row_axis(axis, gap_names(gaps), 1.22 * max(highest, 0.05), narrow)
     axis.set(xlabel="SpaceNet F1; bold: random minus spatial")
     handles = [
-        Line2D([], [], color=KIND_COLOURS["random"], marker="s", label=f"{gaps['random_split'].iloc[0]} split"),
-        Line2D([], [], color=KIND_COLOURS["spatial"], marker="o", label=f"{gaps['spatial_split'].iloc[0]} split"),
+        Line2D([], [], color=KIND_COLOURS[kind], marker=marker, label=f"{listed(gaps[f'{kind}_split'].unique())} split")
+        for kind, marker in (("random", "s"), ("spatial", "o"))
     ]
     figure.legend(handles=handles, loc="outside upper left", ncols=2)
     return figure
+
+
+def gap_names(gaps: pd.DataFrame) -> list[str]:
+    """Names each row of `comparison.leak_gaps`: by its variant, and its splits too where several pairs have rows."""
+    if len(gaps[["random_split", "spatial_split"]].drop_duplicates()) < 2:
+        return [str(title) for title in gaps["title"]]
+    return [f"{row.title} ({row.random_split} minus {row.spatial_split})" for row in gaps.itertuples()]
 
 
 def _row_axis(axis: Axes, titles: list[str], right: float, narrow: bool) -> None:

@@ -110,28 +110,30 @@ def paper_sentence(table: pd.DataFrame) -> str:
 
 
 def gap_sentence(gaps: pd.DataFrame, leakage: pd.DataFrame) -> str:
-    """Says how much higher the random split scores, and how much of its test ground training has seen.
+    """Says how much higher a random split scores, and how much of its test ground training has seen.
 
     Args:
-        gaps: rows of one pair of splits from `comparison.leak_gaps`.
+        gaps: `comparison.leak_gaps`.
         leakage: `Results.leakage`.
     """
     if gaps.empty:
         return "No variant has an F1 on both a random and a spatial split, so the gap between them is not known."
-    random, spatial = gaps.iloc[0][["random_split", "spatial_split"]]
 
     def covered(split: str) -> str:
         rows = leakage[(leakage["split"] == split) & (leakage["comparison"] == HEADLINE)]
         return percent(rows["over_50"].iloc[0]) if len(rows) else "An unknown share"
 
-    low, high = gaps["gap"].min(), gaps["gap"].max()
-    if len(gaps) == 1:
-        size = f"{signed(low)} for {quoted(gaps['title'].iloc[0])}"
-    else:
-        size = f"{signed(low)} to {signed(high)} over {len(gaps)} variants"
-    return (
-        f"F1 on the {random} split minus F1 on the {spatial} split is {size}. {covered(random)} of the test "
-        f"tiles of the {random} split are more than half covered by one tile of training or validation; "
-        f"on the {spatial} split, {covered(spatial)}. The two splits are tested on different places, so the gap holds "
-        "their difference in difficulty too."
-    )
+    parts = []
+    for (random, spatial), rows in gaps.groupby(["random_split", "spatial_split"], sort=False):
+        low, high = rows["gap"].min(), rows["gap"].max()
+        if len(rows) == 1:
+            size = f"{signed(low)} for {quoted(rows['title'].iloc[0])}"
+        else:
+            size = f"{signed(low)} to {signed(high)} over {len(rows)} variants"
+        parts.append(
+            f"F1 on the {random} split minus F1 on the {spatial} split is {size}. {covered(random)} of the test "
+            f"tiles of the {random} split are more than half covered by one tile of training or validation; "
+            f"on the {spatial} split, {covered(spatial)}."
+        )
+    parts.append("The two splits are tested on different places, so the gap holds their difference in difficulty too.")
+    return " ".join(parts)

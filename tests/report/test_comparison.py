@@ -10,6 +10,7 @@ import yaml
 
 from sspipe.config import load_config
 from sspipe.report import comparison, wording
+from sspipe.report.paired import caution_sentence
 from sspipe.report.results import role_of
 from tests.report.fake_results import REPOSITORY
 
@@ -74,6 +75,15 @@ def test_without_both_kinds_of_split_there_is_no_gap_and_it_is_said():
     gaps = comparison.leak_gaps(table, {"spatial": "spatial"})
     assert gaps.empty
     assert "not known" in wording.gap_sentence(gaps, pd.DataFrame())
+
+
+def test_what_is_not_compared_is_no_hint_either():
+    undefined = {"difference": float("nan"), "seeds": 1}
+    rows = pd.DataFrame([undefined, undefined])
+    assert caution_sentence(rows, 8, by_block=True) == ""
+    rows.loc[0, "difference"] = 0.1
+    assert "the test ground is only 8 blocks" in caution_sentence(rows, 8, by_block=True)
+    assert caution_sentence(rows.iloc[:0], 8, by_block=True) == ""
 
 
 def test_figure_2_pairs_the_variant_with_its_bce_only_twin(config):

@@ -83,6 +83,17 @@ def test_the_gap_figure_prints_the_gap_with_its_sign(width):
 
 
 @pytest.mark.parametrize("width", WIDTHS)
+def test_rows_of_several_pairs_of_splits_are_named_by_their_splits_too(width):
+    table = comparison.table_one(
+        pd.DataFrame([run(split, "a", f1=f1) for split, f1 in (("r", 0.6), ("west", 0.4), ("east", 0.5))])
+    )
+    gaps = comparison.leak_gaps(table, {"r": "random", "west": "spatial", "east": "spatial"})
+    shown = texts(score_figures.gap_figure(gaps, width))
+    names = [f"{gaps['title'].iloc[0]} (r minus {split})" for split in ("west", "east")]
+    assert {*names, "+0.200", "+0.100", "r split", "west and east split"} <= set(shown)
+
+
+@pytest.mark.parametrize("width", WIDTHS)
 def test_a_map_of_thousands_of_tiles_stays_small(width):
     count = 3401
     rng = np.random.default_rng(0)

@@ -19,6 +19,19 @@ def test_the_leak_sentence_counts_validation_tiles_as_seen_as_the_audits_headlin
     assert "90.0\u00a0% of the test tiles of the random split" in gap_sentence(gaps, leakage)
 
 
+def test_each_pair_of_a_random_and_a_spatial_split_has_its_own_gap():
+    gaps = pd.DataFrame(
+        [
+            {"random_split": "random", "spatial_split": split, "gap": gap, "title": title}
+            for split, of_a, of_b in (("west", 0.1, 0.2), ("east", 0.3, 0.4))
+            for title, gap in (("A", of_a), ("B", of_b))
+        ]
+    )
+    said = gap_sentence(gaps, pd.DataFrame(columns=["split", "comparison"]))
+    assert "F1 on the random split minus F1 on the west split is +0.100 to +0.200 over 2 variants" in said
+    assert "F1 on the random split minus F1 on the east split is +0.300 to +0.400 over 2 variants" in said
+
+
 @pytest.mark.parametrize(
     ("value", "words"), [(0.0, "0.000"), (-0.0, "0.000"), (-0.0004, "0.000"), (0.0123, "+0.012"), (-0.0567, "−0.057")]
 )
