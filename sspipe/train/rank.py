@@ -16,7 +16,8 @@ from sspipe.errors import UserError
 from sspipe.files import read_json, write_json
 from sspipe.train.signals import SIGNALS, STOPPED_STATUS, StopRequest
 
-# After SIGTERM whoever sent it decides what becomes of the job: a process that ended by itself could not be requeued.
+# After SIGTERM whoever sent it decides first what becomes of the job: one whose processes ended by themselves would be
+# a failed one, which Slurm does not queue again.
 _PATIENCE_AFTER_TERM_S = 900
 _MEETING_S = 300
 
@@ -98,7 +99,12 @@ def meeting_point(file: Path, rank: int) -> dict[str, str]:
 
 def _after_a_stop(number: int, rank: int, requeue: Any) -> None:
     """The training is saved: what now depends on who asked."""
-    if number == signal.SIGUSR2 and callable(requeue):
+    if number != signal.SIGUSR2:
+        # Preempted, cancelled, requeued or out of time without a warning: Slurm's next signal ends it.
+        print(f"saved after {signal.Signals(number).name}; waiting for Slurm to end or requeue this job", flush=True)
+        time.sleep(_PATIENCE_AFTER_TERM_S)
+    # A partition may give whom it preempts longer than that: not to wait any longer is not to fail.
+    if number in (signal.SIGUSR2, signal.SIGTERM) and callable(requeue):
         if rank == 0:
             try:
                 requeue(number, None)  # submitit's handler: has Slurm queue the job again, and exits
@@ -107,9 +113,6 @@ def _after_a_stop(number: int, rank: int, requeue: Any) -> None:
                 print(
                     f"this job cannot queue itself again ({problem}); its launcher does, once it has ended", flush=True
                 )
-        while True:  # Slurm ends them all: with the requeue, or at the time limit that the warning was of
+        while True:  # Slurm ends them all: with the requeue, at the end of the grace, or at the time limit
             time.sleep(_PATIENCE_AFTER_TERM_S)
-    # Preempted, cancelled, requeued or out of time without a warning: Slurm's next signal ends it.
-    print(f"saved after {signal.Signals(number).name}; waiting for Slurm to end or requeue this job", flush=True)
-    time.sleep(_PATIENCE_AFTER_TERM_S)
     sys.exit(STOPPED_STATUS)
