@@ -184,6 +184,7 @@ class Download:
                 self._sha256.update(chunk)
                 if self._compare is not None:
                     self._compare.update(chunk)
+            self._partial.write_out(number)
 
     def _run_threads(self, tasks: list[Callable[[], None]], look: Callable[[], None]) -> None:
         """Runs each task in a thread, looking after them from this one, which is the one that signals interrupt."""
