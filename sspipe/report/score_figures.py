@@ -101,10 +101,11 @@ def gap_figure(gaps: pd.DataFrame, width_in: float) -> Figure:
     highest = np.nanmax(gaps[["random_f1_high", "spatial_f1_high", "random_f1", "spatial_f1"]].to_numpy())
     _row_axis(axis, gap_names(gaps), 1.22 * max(highest, 0.05), narrow)
     axis.set(xlabel="SpaceNet F1; bold: random minus spatial")
-    handles = [
-        Line2D([], [], color=KIND_COLOURS[kind], marker=marker, label=f"{listed(gaps[f'{kind}_split'].unique())} split")
-        for kind, marker in (("random", "s"), ("spatial", "o"))
-    ]
+    handles = []
+    for kind, marker in (("random", "s"), ("spatial", "o")):
+        names = gaps[f"{kind}_split"].unique()
+        label = f"{listed(names)} split{'s' if len(names) > 1 else ''}"
+        handles.append(Line2D([], [], color=KIND_COLOURS[kind], marker=marker, label=label))
     figure.legend(handles=handles, loc="outside upper left", ncols=2)
     return figure
 

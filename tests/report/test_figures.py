@@ -90,7 +90,7 @@ def test_rows_of_several_pairs_of_splits_are_named_by_their_splits_too(width):
     gaps = comparison.leak_gaps(table, {"r": "random", "west": "spatial", "east": "spatial"})
     shown = texts(score_figures.gap_figure(gaps, width))
     names = [f"{gaps['title'].iloc[0]} (r minus {split})" for split in ("west", "east")]
-    assert {*names, "+0.200", "+0.100", "r split", "west and east split"} <= set(shown)
+    assert {*names, "+0.200", "+0.100", "r split", "west and east splits"} <= set(shown)
 
 
 @pytest.mark.parametrize("width", WIDTHS)
