@@ -104,12 +104,11 @@ def _card(table: pd.DataFrame, split: str, kind: str) -> dict[str, str]:
 
 def _gap_cards(gaps: pd.DataFrame) -> list[dict[str, str]]:
     cards = []
-    pairs = gaps.groupby(["random_split", "spatial_split"], sort=False)
-    for (random, spatial), rows in pairs:
+    for (random, spatial), rows in gaps.groupby(["random_split", "spatial_split"], sort=False):
         low, high = (wording.signed(value) for value in (rows["gap"].min(), rows["gap"].max()))
         some = f"{len(rows)} variants" if len(rows) > 1 else str(rows["title"].iloc[0])
         number = low if low == high else f"{low} to {high}"
-        head = f"Leakage gap: {random} minus {spatial} F1" if len(pairs) > 1 else "Leakage gap: random minus spatial F1"
+        head = f"Leakage gap: {random} minus {spatial} F1"
         cards.append({"kind": "leak", "head": head, "number": number, "bounds": "", "words": f"of {some}"})
     return cards
 
@@ -148,7 +147,7 @@ def _score_drawing(
 def _gap_drawing(gaps: pd.DataFrame, folder: Path) -> Drawing | None:
     if gaps.empty:
         return None
-    spoken = gaps.head(score_figures.MAX_ROWS)
+    spoken = score_figures.gaps_drawn(gaps)
     names = score_figures.gap_names(spoken)
     return saved_drawing(
         folder,

@@ -81,8 +81,7 @@ def gap_figure(gaps: pd.DataFrame, width_in: float) -> Figure:
         width_in: inches.
     """
     narrow = is_narrow(width_in)
-    if len(gaps) > MAX_ROWS:
-        gaps = gaps.sort_values("gap", ascending=False, kind="stable").head(MAX_ROWS)
+    gaps = gaps_drawn(gaps)
     figure = Figure(figsize=(width_in, 1.2 + len(gaps) * (0.5 if narrow else 0.4)), layout="constrained")
     axis = figure.subplots()
     for place, (_, row) in enumerate(gaps.iterrows()):
@@ -108,6 +107,13 @@ def gap_figure(gaps: pd.DataFrame, width_in: float) -> Figure:
         handles.append(Line2D([], [], color=KIND_COLOURS[kind], marker=marker, label=label))
     figure.legend(handles=handles, loc="outside upper left", ncols=2)
     return figure
+
+
+def gaps_drawn(gaps: pd.DataFrame) -> pd.DataFrame:
+    """Chooses which rows of `comparison.leak_gaps` are drawn: all of them or, of very many, the largest gaps."""
+    if len(gaps) <= MAX_ROWS:
+        return gaps
+    return gaps.sort_values("gap", ascending=False, kind="stable").head(MAX_ROWS)
 
 
 def gap_names(gaps: pd.DataFrame) -> list[str]:

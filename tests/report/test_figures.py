@@ -93,6 +93,12 @@ def test_rows_of_several_pairs_of_splits_are_named_by_their_splits_too(width):
     assert {*names, "+0.200", "+0.100", "r split", "west and east splits"} <= set(shown)
 
 
+def test_of_very_many_gaps_the_largest_are_drawn():
+    gaps = pd.DataFrame({"variant": range(40), "gap": np.linspace(0.0, 0.39, 40)})
+    assert list(score_figures.gaps_drawn(gaps)["variant"]) == list(range(39, 9, -1))
+    assert score_figures.gaps_drawn(gaps[:30]).equals(gaps[:30])
+
+
 @pytest.mark.parametrize("width", WIDTHS)
 def test_a_map_of_thousands_of_tiles_stays_small(width):
     count = 3401
