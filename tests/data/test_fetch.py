@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 
 import pytest
 
@@ -25,6 +26,20 @@ def test_a_mirror_is_fetched_in_ranges_held_to_its_version(server, out, pin):
     held = {"etag": ("If-Match", '"tag"'), "date": ("If-Unmodified-Since", "Sun, 22 Nov 2026 20:00:00 GMT")}
     name, value = held[pin]
     assert all(headers[name] == value for headers in ranges)
+
+
+def test_each_part_begins_to_be_written_once_and_not_all_of_them_at_the_end(server, out, monkeypatch):
+    begun = []
+
+    def fadvise(file, begin, length, advice):
+        assert advice == os.POSIX_FADV_DONTNEED  # at which Linux begins to write what is dirty
+        begun.append((begin, length))
+
+    monkeypatch.setattr("os.posix_fadvise", fadvise)
+    fetch(out, server[1])
+    check(out)
+    part = MIB // 16
+    assert begun == [(at, part) for at in range(0, len(CONTENT), part)]
 
 
 @pytest.mark.parametrize("odd", [{"ranges": False}, {"etag": None}, {"ranges": False, "tells_size": False}])
