@@ -87,14 +87,15 @@ def compare(folder: Path, pack: Pack, variant: Variant, options: argparse.Namesp
 
         return run
 
-    sides = {"engine": engine("auto"), "plain loop": plain_loop(folder, pack, variant, torch.device(options.device))}
+    settings: dict[str, Setting] = {"engine": "auto"}
     if facts.multiplies_bf16 and chosen == "fp32":
-        sides["engine in bf16"] = engine("bf16")
+        settings["engine in bf16"] = "bf16"
+    sides = {name: engine(setting) for name, setting in settings.items()}
+    sides["plain loop"] = plain_loop(folder, pack, variant, torch.device(options.device))
     seconds = in_turns(sides, options.rounds)
     differences = {
-        name: check(folder / "plain.npy", folder / f"{setting}.npy", precision)
-        for name, setting, precision in (("engine", "auto", chosen), ("engine in bf16", "bf16", "bf16"))
-        if name in sides
+        name: check(folder / "plain.npy", folder / f"{setting}.npy", choose_precision(setting, facts).name)
+        for name, setting in settings.items()
     }
 
     rates = {name: len(pack.tile_ids) * len(times) / sum(times) for name, times in seconds.items()}
